@@ -1,0 +1,75 @@
+"""Every setting, read once from the environment (and a ``.env`` file) into one frozen object."""
+
+from __future__ import annotations
+
+import functools
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MEMORY_URL = "memory://"
+"""The database URL that keeps everything in this one process."""
+
+
+class Settings(BaseSettings):
+    """The settings, each named ``COFFER_`` and its name in capitals. See ``.env.example``."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="COFFER_", env_file=".env", frozen=True, extra="ignore", env_ignore_empty=True
+    )
+
+    database_url: SecretStr | None = None
+    """``postgresql://...``, ``memory://``, or unset: the embedded PostgreSQL under data_dir."""
+    migration_database_url: SecretStr | None = None
+    """The owner's connection for migrations; by default database_url."""
+    redis_url: SecretStr | None = None
+    """``redis://...`` for the balance cache; unset: none."""
+    amqp_url: SecretStr | None = None
+    """``amqp://...`` of the broker; unset: do without."""
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    data_dir: Path = Path(".local")
+    access: Literal["open", "keys"] | None = None
+    """``open`` asks for no keys and is allowed on loopback only."""
+    allowed_hosts: str = ""
+    """Host names, separated by commas, under which the API may be called beside those of loopback
+    and ``host``; ``*``: any."""
+    default_currency: str = "USD"
+    currencies: str = "COIN:0"
+    """The deployment's own currencies, ``CODE:DECIMALS`` separated by commas."""
+    workers: Annotated[int, Field(ge=1, le=256)] | None = None
+    """Server processes; unset: one per core."""
+    threads: Annotated[int, Field(ge=2, le=1024)] = 64
+    """Request threads per process: the more wait together, the larger the batches."""
+    web_server: Literal["gunicorn", "granian"] = "gunicorn"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["auto", "console", "json"] = "auto"
+    """``auto``: readable on a terminal, JSON elsewhere."""
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _upper(cls, value: object) -> object:
+        return value.upper() if isinstance(value, str) else value
+
+    @property
+    def worker_count(self) -> int:
+        """Server processes: the setting, else one per core; one in memory."""
+        if self.in_memory:
+            return 1
+        return self.workers or os.cpu_count() or 1
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether everything is kept in this one process."""
+        return self.database_url is not None and (
+            self.database_url.get_secret_value() == MEMORY_URL
+        )
+
+
+@functools.cache
+def load_settings() -> Settings:
+    """The settings of this process. Raises pydantic.ValidationError on a value that cannot be."""
+    return Settings()
