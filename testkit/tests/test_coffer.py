@@ -1,0 +1,206 @@
+"""The program behind `make run`, run as it is."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from testkit import services
+from WalletCore.local_postgres import LocalPostgres
+
+ROOT = Path(__file__).parents[2]
+WAIT_TIMEOUT_SECONDS = 60
+POLL_SECONDS = 0.05
+
+pytestmark = pytest.mark.faults
+
+
+class Run:
+    """A running coffer.py with a folder and a port of its own."""
+
+    def __init__(self, home: Path, port: int, **settings: str) -> None:
+        self.address = f"http://127.0.0.1:{port}"
+        self._output = (home / "output").open("w+")
+        self.process = subprocess.Popen(
+            [sys.executable, str(ROOT / "coffer.py")],
+            env={
+                **os.environ,
+                "COFFER_DATA_DIR": str(home),
+                "COFFER_PORT": str(port),
+                "COFFER_WORKERS": "1",
+                **settings,
+            },
+            stdout=self._output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    def is_ready(self) -> bool:
+        """Whether it serves."""
+        with contextlib.suppress(httpx.HTTPError):
+            return httpx.get(f"{self.address}/health/ready").is_success
+        return False
+
+    def wait_until_ready(self) -> None:
+        """Wait until it serves and has said so."""
+        wait_for(lambda: self.process.poll() is not None or "Ctrl-C" in self.output())
+        assert self.is_ready(), self.output()
+
+    def output(self) -> str:
+        """What it has printed so far."""
+        self._output.seek(0)
+        return self._output.read()
+
+    def ends(self) -> int:
+        """Wait for its end; its exit code."""
+        return self.process.wait(WAIT_TIMEOUT_SECONDS)
+
+    def close(self) -> None:
+        """End it if need be."""
+        self.process.terminate()
+        self.ends()
+        self._output.close()
+
+
+Start = Callable[..., Run]
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """A data_dir of the test's own."""
+    services.require_postgres_binaries()
+    folder = services.new_folder("run")
+    yield folder
+    LocalPostgres(folder).stop(immediate=True)
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def port() -> int:
+    """A free port."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        number: int = probe.getsockname()[1]
+        return number
+
+
+@pytest.fixture
+def start(home: Path, port: int) -> Iterator[Start]:
+    """Starts runs in the same folder, which are ended with the test."""
+    with contextlib.ExitStack() as runs:
+
+        def begin(**settings: str) -> Run:
+            return runs.enter_context(contextlib.closing(Run(home, port, **settings)))
+
+        yield begin
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Wait until the condition holds."""
+    deadline = time.monotonic() + WAIT_TIMEOUT_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(POLL_SECONDS)
+
+
+def children(pid: int) -> list[int]:
+    """The numbers of a process's children."""
+    return [int(number) for number in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def test_it_serves_keeps_the_wallets_and_stops_everything(home: Path, start: Start) -> None:
+    first = start()
+    first.wait_until_ready()
+    wallet = httpx.post(f"{first.address}/api/v1/wallets").raise_for_status().json()["id"]
+
+    beside = start()
+    assert beside.ends() == 1
+    assert "runs already" in beside.output()
+    assert first.is_ready()
+
+    first.process.send_signal(signal.SIGINT)
+    assert first.ends() == 0
+    assert LocalPostgres(home).running_url() is None
+    assert not first.is_ready()
+
+    second = start()
+    second.wait_until_ready()
+    assert httpx.get(f"{second.address}/api/v1/wallets/{wallet}").is_success
+    second.process.terminate()
+    assert second.ends() == 0
+
+
+def test_a_killed_run_leaves_only_its_postgres_which_the_next_one_uses(
+    home: Path, start: Start
+) -> None:
+    first = start()
+    first.wait_until_ready()
+    first.process.kill()
+    first.ends()
+    url = LocalPostgres(home).running_url()
+    assert url is not None
+    wait_for(lambda: not first.is_ready())
+
+    second = start()
+    second.wait_until_ready()
+    assert LocalPostgres(home).running_url() == url
+
+
+def test_when_the_server_dies_all_ends_with_its_exit_code(start: Start) -> None:
+    running = start(COFFER_DATABASE_URL="memory://")
+    running.wait_until_ready()
+    (server,) = children(running.process.pid)
+    os.kill(server, signal.SIGKILL)
+    assert running.ends() == 128 + signal.SIGKILL
+    assert "server has ended with exit code 137" in running.output()
+
+
+def test_when_postgres_dies_all_ends(home: Path, start: Start) -> None:
+    running = start()
+    running.wait_until_ready()
+    LocalPostgres(home).stop(immediate=True)
+    assert running.ends() == 1
+    assert "PostgreSQL has stopped" in running.output()
+    assert not running.is_ready()
+
+
+def test_a_port_that_is_taken_is_named(start: Start, port: int) -> None:
+    with socket.create_server(("127.0.0.1", port)):
+        refused = start(COFFER_DATABASE_URL="memory://")
+        assert refused.ends() == 1
+    assert f"port {port}" in refused.output()
+    assert "COFFER_PORT=" in refused.output()
+
+
+def test_a_setting_that_cannot_be_is_named(start: Start) -> None:
+    refused = start(COFFER_THREADS="many")
+    assert refused.ends() == 1
+    assert "threads" in refused.output()
+
+
+def test_what_others_use_goes_on(home: Path, start: Start) -> None:
+    with LocalPostgres(home).used() as url:
+        running = start()
+        running.wait_until_ready()
+        migrated = subprocess.run(
+            [sys.executable, "-m", "RestAPI", "migrate"],
+            cwd=ROOT,
+            env={**os.environ, "COFFER_DATA_DIR": str(home)},
+            check=False,
+        )
+        assert migrated.returncode == 0
+        assert running.is_ready()
+        running.process.terminate()
+        assert running.ends() == 0
+        assert LocalPostgres(home).running_url() == url
+    assert LocalPostgres(home).running_url() is None
