@@ -1,0 +1,317 @@
+"""Group commit: many waiting commands, one transaction.
+
+Request threads submit a command and wait. One thread takes whatever has gathered while the last
+commit was under way (no timer), locks what it names, lets the domain decide it in memory, and
+writes and commits it in one go. The more wait together, the cheaper each becomes; a hot wallet is
+locked once per batch instead of once per command.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from queue import Empty, SimpleQueue
+from typing import Final, TypeAlias
+from uuid import UUID
+
+from WalletCore.deciding import (
+    Result,
+    Submission,
+    busy,
+    counted,
+    database_away,
+    decide_batch,
+    name_of,
+    outcome_unknown,
+    wallets_of,
+)
+from WalletCore.domain.commands import Command
+from WalletCore.domain.errors import (
+    CofferError,
+    NotStorable,
+    OutcomeUnknown,
+    Overloaded,
+    Unavailable,
+)
+from WalletCore.domain.money import Currencies
+from WalletCore.failures import (
+    CommitFailure,
+    Conflict,
+    DataRefused,
+    Defect,
+    LockNotHad,
+    StoreUnavailable,
+)
+from WalletCore.store import IdempotencyKey, Loaded, Outcome, Transaction, TransactionSource
+from WalletCore.telemetry import (
+    BATCH_SIZE,
+    COMMIT_RETRIES,
+    COMMIT_SECONDS,
+    QUEUE_DEPTH,
+    get_logger,
+)
+
+FIRST_ERROR_STATUS: Final = 400
+
+MAX_BATCH_COMMANDS: Final = 500
+"""The most commands in one transaction; it bounds how long its locks are held."""
+
+SLOT_WAIT_SECONDS: Final = 0.5
+"""How long a command waits for a place in the queue before it is refused as too much."""
+
+QUEUE_WAIT_SECONDS: Final = 5.0
+"""How long a command may stay in the queue; after that it is taken out, undone."""
+
+OUTCOME_WAIT_SECONDS: Final = 30.0
+"""How long a command whose transaction has begun is waited for. Statements, locks and connections
+have shorter limits of their own; this one is for a database that neither answers nor goes away."""
+
+MAX_CONFLICT_RETRIES: Final = 5
+"""How often a batch is done again after a deadlock or a serialization failure."""
+
+CONFLICT_PAUSE_SECONDS: Final = 0.005
+"""The pause before that, times the number of the try."""
+
+CLOSE_WAIT_SECONDS: Final = 20.0
+"""How long closing waits for what is still in the queue."""
+
+AfterCommit: TypeAlias = Callable[[set[UUID]], float]
+"""Told the wallets whose answers are about to go out; says how many seconds those must wait."""
+
+
+class Committer:
+    """The one thread of this process that changes the ledger.
+
+    ``waiting_limit``: commands that may wait at once, below the number of request threads, so that
+    reads and health checks find a thread even when the database hangs. ``after_commit``: called
+    between COMMIT and the answers (the balance cache). Make it after fork: threads survive none.
+    """
+
+    def __init__(
+        self,
+        source: TransactionSource,
+        currencies: Currencies,
+        *,
+        waiting_limit: int,
+        after_commit: AfterCommit | None = None,
+    ) -> None:
+        self._source = source
+        self._currencies = currencies
+        self._after_commit = after_commit
+        self._slots = threading.BoundedSemaphore(waiting_limit)
+        self._queue: SimpleQueue[Submission | None] = SimpleQueue()
+        self._left_over: list[Submission] = []
+        self._closing = False
+        self._log = get_logger()
+        self._thread = threading.Thread(target=self._run, name="committer", daemon=True)
+        self._thread.start()
+
+    def submit(self, command: Command, key: IdempotencyKey | None = None) -> Outcome:
+        """Wait until ``command`` is decided and durable.
+
+        Raises Overloaded (not done), WalletBusy (not done), Unavailable (not done), OutcomeUnknown.
+        """
+        if not self._slots.acquire(timeout=SLOT_WAIT_SECONDS):
+            raise counted(Overloaded("Too many commands wait already; this one was not done."))
+        QUEUE_DEPTH.inc()
+        try:
+            if self._closing or not self.alive():
+                raise counted(Unavailable("This process is shutting down; nothing was done."))
+            submission = Submission(command, key)
+            self._queue.put(submission)
+            if not submission.done.acquire(timeout=QUEUE_WAIT_SECONDS):
+                if submission.claim.acquire(blocking=False):
+                    raise counted(
+                        Overloaded("The command waited for too long and was taken out, not done.")
+                    )
+                if not submission.done.acquire(timeout=OUTCOME_WAIT_SECONDS):
+                    raise counted(outcome_unknown())
+        finally:
+            QUEUE_DEPTH.dec()
+            self._slots.release()
+        result = submission.result
+        if result is None:
+            raise counted(outcome_unknown())
+        if isinstance(result, CofferError):
+            raise result
+        return result
+
+    def alive(self) -> bool:
+        """Whether the thread is there; without it this process can change nothing."""
+        return self._thread.is_alive()
+
+    def close(self) -> None:
+        """Refuse what comes from now on, finish what waits, let go of the connection."""
+        self._closing = True
+        self._queue.put(None)
+        self._thread.join(CLOSE_WAIT_SECONDS)
+
+    def _run(self) -> None:
+        """The committer thread. Whatever happens in here, nobody is left waiting."""
+        while not self._closing or self._left_over or not self._queue.empty():
+            batch = self._gather()
+            if not batch:
+                continue
+            try:
+                results = self._commit(batch, joinable=True)
+            except Exception:  # noqa: BLE001 - a defect of ours must not end the thread
+                self._report("commit_failed", len(batch))
+                results = [outcome_unknown() for _ in batch]
+            self._answer(batch, results)
+        with suppress(Exception):
+            self._source.close()
+
+    def _gather(self) -> list[Submission]:
+        """Wait for one command, then take all that is there, up to the limit."""
+        waiting, self._left_over = self._left_over, []
+        batch: list[Submission] = []
+        with suppress(Empty):
+            while len(batch) < MAX_BATCH_COMMANDS:
+                item = waiting.pop(0) if waiting else self._queue.get(block=not batch)
+                if item is None:
+                    break
+                if item.claim.acquire(blocking=False):
+                    batch.append(item)
+        self._left_over = waiting
+        return batch
+
+    def _join(self, transaction: Transaction, batch: list[Submission], loaded: Loaded) -> Loaded:
+        """Let commands that came while this batch waited for its locks take part in it.
+
+        A hot wallet is what is waited for, and whoever comes meanwhile wants the same one. All
+        their wallets must be locked already; their keys are taken if that needs no waiting. The
+        others go into the next batch. Gives ``loaded`` with what is known of their keys.
+        """
+        joining: list[Submission] = []
+        with suppress(Empty):
+            while len(batch) + len(joining) < MAX_BATCH_COMMANDS:
+                item = self._queue.get_nowait()
+                if item is None:
+                    self._queue.put(None)
+                    break
+                if loaded.wallets.keys() >= set(wallets_of(item.command)):
+                    joining.append(item)
+                else:
+                    self._left_over.append(item)
+        known = {name_of(s.key) for s in batch if s.key}
+        keys = sorted({name_of(s.key) for s in joining if s.key} - known)
+        try:
+            more = transaction.join(keys) if keys else Loaded({}, {})
+        except BaseException:
+            self._left_over += joining
+            raise
+        for item in joining:
+            if item.key and name_of(item.key) in more.busy_keys:
+                self._left_over.append(item)
+            elif item.claim.acquire(blocking=False):
+                batch.append(item)
+        return replace(loaded, remembered=loaded.remembered | more.remembered)
+
+    def _commit(
+        self, batch: list[Submission], *, skip_locked: bool = False, joinable: bool = False
+    ) -> list[Result]:
+        """Do ``batch`` in one transaction, or in smaller ones where it cannot be.
+
+        ``joinable``: commands that come while it waits for its locks may be added to it.
+        """
+        for attempt in range(1, MAX_CONFLICT_RETRIES + 2):
+            try:
+                return self._attempt(batch, skip_locked=skip_locked, joinable=joinable)
+            except Conflict:
+                COMMIT_RETRIES.labels("conflict").inc()
+                time.sleep(CONFLICT_PAUSE_SECONDS * attempt)
+            except LockNotHad:
+                if skip_locked:
+                    break
+                COMMIT_RETRIES.labels("lock").inc()
+                return self._commit(batch, skip_locked=True)
+            except (DataRefused, Defect) as failure:
+                return self._bisect(batch, failure, skip_locked=skip_locked)
+            except StoreUnavailable as lost:
+                with suppress(Exception):
+                    self._log.warning("database_lost", commands=len(batch), error=str(lost))
+                make = outcome_unknown if lost.outcome_unknown else database_away
+                return [counted(make()) for _ in batch]
+        return [counted(busy()) for _ in batch]
+
+    def _attempt(
+        self, batch: list[Submission], *, skip_locked: bool, joinable: bool
+    ) -> list[Result]:
+        started = time.perf_counter()
+        with self._source.begin() as transaction:
+            try:
+                keys = {name_of(s.key) for s in batch if s.key}
+                wallets = {wallet for s in batch for wallet in wallets_of(s.command)}
+                loaded = transaction.load(sorted(wallets), sorted(keys), skip_locked=skip_locked)
+                if joinable:
+                    loaded = self._join(transaction, batch, loaded)
+                results, changes, remembered = decide_batch(batch, loaded, self._currencies)
+            except CommitFailure:
+                raise
+            except Exception as error:
+                raise Defect(f"{type(error).__name__} before anything was written") from error
+            transaction.save(changes, remembered)
+        # What is committed must be answered, also where a log or a metric cannot be written.
+        with suppress(Exception):
+            seconds = time.perf_counter() - started
+            BATCH_SIZE.observe(len(batch))
+            COMMIT_SECONDS.observe(seconds)
+            self._log.info("batch", commands=len(batch), duration_ms=round(seconds * 1000, 2))
+        return results
+
+    def _bisect(
+        self, batch: list[Submission], failure: DataRefused | Defect, *, skip_locked: bool
+    ) -> list[Result]:
+        """Find the command that cannot be done, so that it cannot fail its neighbours."""
+        COMMIT_RETRIES.labels("data").inc()
+        if len(batch) == 1:
+            self._report("command_not_done", 1)
+            if isinstance(failure, Defect):
+                return [counted(CofferError("Nothing was changed. The log says what happened."))]
+            return [counted(NotStorable("The database refused this request's data."))]
+        middle = len(batch) // 2
+        return [
+            *self._commit(batch[:middle], skip_locked=skip_locked),
+            *self._commit(batch[middle:], skip_locked=skip_locked),
+        ]
+
+    def _answer(self, batch: Sequence[Submission], results: Sequence[Result]) -> None:
+        """Wake the waiting threads; what the cache may still hold differently goes out later."""
+        delay = self._invalidate(batch, results)
+        for submission, result in zip(batch, results, strict=True):
+            submission.result = result
+        if delay > 0:
+            timer = threading.Timer(delay, _wake, (batch,))
+            timer.daemon = True
+            try:
+                timer.start()
+            except RuntimeError:  # no thread to be had
+                time.sleep(delay)
+                _wake(batch)
+        else:
+            _wake(batch)
+
+    def _invalidate(self, batch: Sequence[Submission], results: Sequence[Result]) -> float:
+        if self._after_commit is None:
+            return 0.0
+        touched = {
+            wallet
+            for submission, result in zip(batch, results, strict=True)
+            if isinstance(result, OutcomeUnknown)
+            or (isinstance(result, Outcome) and result.status < FIRST_ERROR_STATUS)
+            for wallet in wallets_of(submission.command)
+        }
+        return self._after_commit(touched) if touched else 0.0
+
+    def _report(self, event: str, commands: int) -> None:
+        """Log the exception at hand, if the log takes it."""
+        with suppress(Exception):
+            self._log.exception(event, commands=commands)
+
+
+def _wake(batch: Sequence[Submission]) -> None:
+    for submission in batch:
+        submission.done.release()

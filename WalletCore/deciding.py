@@ -1,0 +1,139 @@
+"""What becomes of each command of a batch, once its wallets and keys are locked and read."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TypeAlias
+from uuid import UUID
+
+import orjson
+from uuid_utils.compat import uuid7
+
+from WalletCore.domain.commands import Command, CreateWallet
+from WalletCore.domain.errors import (
+    CofferError,
+    IdempotencyKeyReused,
+    OutcomeUnknown,
+    Refused,
+    Unavailable,
+    WalletBusy,
+)
+from WalletCore.domain.ledger import Accepted, Changes, Ledger
+from WalletCore.domain.model import Document
+from WalletCore.domain.money import Currencies
+from WalletCore.failures import DataRefused
+from WalletCore.store import IdempotencyKey, Loaded, Outcome, Remembered
+from WalletCore.telemetry import REFUSALS
+
+Result: TypeAlias = Outcome | CofferError
+KeyName: TypeAlias = tuple[str, str]
+
+
+class Submission:
+    """A command on its way through the committer, and the thread that waits for it.
+
+    ``claim`` belongs to whoever gets it first: the committer, which then does the command, or the
+    waiting thread, which then gives it up. So a command that is given up was certainly not done.
+    """
+
+    __slots__ = ("claim", "command", "done", "key", "result")
+
+    def __init__(self, command: Command, key: IdempotencyKey | None) -> None:
+        self.command = command
+        self.key = key
+        self.claim = threading.Lock()
+        self.done = threading.Lock()
+        self.done.acquire()
+        self.result: Result | None = None
+
+
+def decide_batch(
+    batch: Sequence[Submission], loaded: Loaded, currencies: Currencies
+) -> tuple[list[Result], Changes, dict[KeyName, Remembered]]:
+    """Decide every command in order. Gives a result for each, what is to be written, and the
+    answers that are to be remembered under their keys.
+    """
+    ledger = Ledger(loaded.wallets, currencies, datetime.now(UTC), uuid7)
+    fresh: dict[KeyName, Remembered] = {}
+    results = [_decide_one(submission, ledger, loaded, fresh) for submission in batch]
+    return results, ledger.changes, fresh
+
+
+def _decide_one(
+    submission: Submission, ledger: Ledger, loaded: Loaded, fresh: dict[KeyName, Remembered]
+) -> Result:
+    """Decide one command, or replay what its key was answered. ``fresh``: answers to keep."""
+    key = submission.key
+    if key is not None:
+        name = name_of(key)
+        if name in loaded.busy_keys:
+            return counted(busy())
+        earlier = fresh.get(name) or loaded.remembered.get(name)
+        if earlier is not None:
+            if earlier.request_hash != key.request_hash:
+                return _refusal_outcome(counted(_reused()))
+            return Outcome(earlier.status, earlier.body, replayed=True)
+    if not loaded.busy_wallets.isdisjoint(wallets_of(submission.command)):
+        return counted(busy())
+    answer = ledger.decide(submission.command)
+    if isinstance(answer, Accepted):
+        outcome = Outcome(answer.status, _json(answer.document))
+    else:
+        outcome = _refusal_outcome(counted(answer))
+    if key is not None and isinstance(answer, Accepted | Refused):
+        fresh[name_of(key)] = Remembered(key.request_hash, outcome.status, outcome.body)
+    return outcome
+
+
+def wallets_of(command: Command) -> tuple[UUID, ...]:
+    """The existing wallets that ``command`` must lock; a new wallet needs no lock."""
+    return () if isinstance(command, CreateWallet) else (command.wallet_id,)
+
+
+def name_of(key: IdempotencyKey) -> KeyName:
+    """What a key is stored under."""
+    return (key.scope, key.key)
+
+
+def counted(error: CofferError) -> CofferError:
+    """``error``, counted by its code."""
+    REFUSALS.labels(error.code).inc()
+    return error
+
+
+def _json(document: Document) -> bytes:
+    try:
+        return orjson.dumps(document)
+    except TypeError as error:  # text that is no Unicode, a number beyond 64 bits
+        raise DataRefused(f"not JSON: {error}") from error
+
+
+def _refusal_outcome(error: CofferError) -> Outcome:
+    return Outcome(error.status, orjson.dumps(error.problem()))
+
+
+def _reused() -> IdempotencyKeyReused:
+    return IdempotencyKeyReused(
+        "This Idempotency-Key was used before with another request. Use a new key for a new "
+        "request, and the same key only to repeat one."
+    )
+
+
+def busy() -> WalletBusy:
+    """Not done: somebody else kept the wallet or the key locked."""
+    return WalletBusy("The wallet stayed locked for too long; this request was not done. Retry.")
+
+
+def database_away() -> Unavailable:
+    """Not done: there is no database."""
+    return Unavailable("The database cannot be reached; this request was not done. Retry.")
+
+
+def outcome_unknown() -> OutcomeUnknown:
+    """Done or not: nobody can say."""
+    return OutcomeUnknown(
+        "The database went away during COMMIT. Retry with the same Idempotency-Key: the answer "
+        "says whether it was done. Without a key, look at the wallet's operations first."
+    )

@@ -1,0 +1,143 @@
+"""The reads, each one SQL statement with a name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Select, bindparam, func, select, text
+
+from WalletCore.domain.model import Entry, OperationType
+from WalletCore.postgres.tables import entries, events, wallets
+from WalletCore.store import OperationFilter, WalletFilter
+
+TRIAL_BALANCE_TIMEOUT_SECONDS = 120
+"""The trial balance reads every entry; nothing else may take that long."""
+
+WRITABLE = text("SELECT current_setting('transaction_read_only') = 'off'")
+"""False on a standby, and where an operator made the database read-only."""
+
+TRIAL_BALANCE_LOCK = text(
+    "SELECT pg_try_advisory_xact_lock(hashtextextended('coffer.trial_balance', 0))"
+)
+
+_WALLET = (
+    wallets.c.id,
+    wallets.c.owner,
+    wallets.c.name,
+    wallets.c.currency,
+    wallets.c.balance,
+    wallets.c.held,
+    wallets.c.shortfall,
+    wallets.c.min_balance,
+    wallets.c.version,
+    wallets.c.entry_seq,
+    wallets.c.status,
+    wallets.c.metadata,
+    wallets.c.created_at,
+    wallets.c.updated_at,
+)
+_ENTRY = (
+    entries.c.wallet_id,
+    entries.c.seq,
+    entries.c.operation_id,
+    entries.c.operation_type,
+    entries.c.delta,
+    entries.c.balance_after,
+    entries.c.counterparty,
+    entries.c.reference,
+    entries.c.description,
+    entries.c.metadata,
+    entries.c.created_at,
+)
+
+WALLET = select(*_WALLET).where(wallets.c.id == bindparam("wallet_id"))
+WALLET_CURRENCY = select(wallets.c.currency).where(wallets.c.id == bindparam("wallet_id"))
+OPERATION = (
+    select(*_ENTRY, wallets.c.currency)
+    .join(wallets, wallets.c.id == entries.c.wallet_id)
+    .where(entries.c.operation_id == bindparam("operation_id"))
+)
+EVENT = select(events.c.body).where(events.c.id == bindparam("event_id"))
+
+_LAST_ENTRY = (
+    select(entries.c.seq, entries.c.balance_after)
+    .where(entries.c.wallet_id == bindparam("wallet_id"), entries.c.created_at <= bindparam("at"))
+    .order_by(entries.c.created_at.desc(), entries.c.seq.desc())
+    .limit(1)
+    .subquery()
+)
+BALANCE_AT = (
+    select(
+        wallets.c.currency,
+        func.coalesce(_LAST_ENTRY.c.seq, 0),
+        func.coalesce(_LAST_ENTRY.c.balance_after, 0),
+    )
+    .select_from(wallets.outerjoin(_LAST_ENTRY, text("true")))
+    .where(wallets.c.id == bindparam("wallet_id"))
+)
+
+TRIAL_BALANCE = text(
+    """
+    WITH moved AS (
+        SELECT wallet_id, sum(delta) FILTER (WHERE delta > 0) AS came,
+               sum(-delta) FILTER (WHERE delta < 0) AS went
+        FROM coffer.entries WHERE counterparty = 'external' GROUP BY wallet_id)
+    SELECT w.currency, coalesce(sum(m.came), 0), coalesce(sum(m.went), 0), sum(w.balance)
+    FROM coffer.wallets w LEFT JOIN moved m ON m.wallet_id = w.id
+    GROUP BY w.currency ORDER BY w.currency
+    """
+)
+"""One statement, hence one snapshot: two would differ under load."""
+
+
+def wallets_page(wanted: WalletFilter, after: UUID | None, rows: int) -> Select[Any]:
+    """The wallets that pass the filter, in the order of their ids (the order of creation)."""
+    query = select(*_WALLET).order_by(wallets.c.id).limit(rows)
+    if wanted.owner is not None:
+        query = query.where(wallets.c.owner == wanted.owner)
+    if wanted.currency is not None:
+        query = query.where(wallets.c.currency == wanted.currency)
+    if wanted.status is not None:
+        query = query.where(wallets.c.status == wanted.status.value)
+    if after is not None:
+        query = query.where(wallets.c.id > after)
+    return query
+
+
+def operations_page(
+    wallet_id: UUID, wanted: OperationFilter, before: int | None, rows: int
+) -> Select[Any]:
+    """A wallet's entries, newest first. Times become bounds of ``seq``, each by one index look-up,
+    because time never runs backwards inside a wallet; so every page is one range of the key.
+    """
+    mine = entries.c.wallet_id == wallet_id
+    query = select(*_ENTRY).where(mine).order_by(entries.c.seq.desc()).limit(rows)
+    for moment, keep in (
+        (wanted.since, entries.c.seq.__gt__),
+        (wanted.until, entries.c.seq.__le__),
+    ):
+        if moment is not None:
+            last_before = (
+                select(entries.c.seq)
+                .where(mine, entries.c.created_at < moment)
+                .order_by(entries.c.created_at.desc(), entries.c.seq.desc())
+                .limit(1)
+                .scalar_subquery()
+            )
+            query = query.where(keep(func.coalesce(last_before, 0)))
+    if wanted.operation_type is not None:
+        query = query.where(entries.c.operation_type == wanted.operation_type.value)
+    if wanted.reference is not None:
+        query = query.where(entries.c.reference == wanted.reference)
+    if before is not None:
+        query = query.where(entries.c.seq < before)
+    return query
+
+
+def entry_of_row(row: Sequence[Any]) -> Entry:
+    """A row that begins with an entry's columns as an Entry."""
+    values = list(row[: len(_ENTRY)])
+    values[3] = OperationType(values[3])
+    return Entry(*values)

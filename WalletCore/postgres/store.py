@@ -1,0 +1,234 @@
+"""The port of ``WalletCore.store.Store`` on PostgreSQL."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Final, TypeVar
+from uuid import UUID
+
+import orjson
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from WalletCore.cache import BalanceCache, NullCache
+from WalletCore.committer import Committer
+from WalletCore.cursor import decode_cursor, decode_id_cursor, encode_cursor
+from WalletCore.documents import (
+    Totals,
+    balance_at_document,
+    balance_document,
+    page_of,
+    trial_balance_document,
+)
+from WalletCore.domain.commands import Command
+from WalletCore.domain.errors import (
+    CursorInvalid,
+    EventNotFound,
+    OperationNotFound,
+    Overloaded,
+    Unavailable,
+)
+from WalletCore.domain.ledger import wallet_not_found
+from WalletCore.domain.model import Document, Wallet, operation_document, wallet_document
+from WalletCore.domain.money import Currencies
+from WalletCore.postgres import queries
+from WalletCore.postgres.connect import read_engine
+from WalletCore.postgres.currencies import StoredCurrencies
+from WalletCore.postgres.event_log import read_log
+from WalletCore.postgres.partitions import PartitionKeeper
+from WalletCore.postgres.transactions import PostgresTransactions, wallet_of_row
+from WalletCore.store import (
+    IdempotencyKey,
+    OperationFilter,
+    Outcome,
+    Page,
+    PageRequest,
+    WalletFilter,
+)
+
+READ_TRIES: Final = 3
+"""A read whose connection turns out to be dead is done again on another one."""
+READ_PAUSE_SECONDS: Final = 0.05
+
+Answer = TypeVar("Answer")
+
+
+class PostgresStore:
+    """Make it after fork: it owns threads and connections. ``waiting_limit``: see Committer."""
+
+    def __init__(
+        self,
+        url: str,
+        currencies: Currencies,
+        *,
+        waiting_limit: int,
+        cache: BalanceCache | NullCache | None = None,
+    ) -> None:
+        self._cache = cache or NullCache()
+        self._engine = read_engine(url)
+        self.currencies = StoredCurrencies(self._engine, currencies)
+        try:
+            self.currencies.register()
+        except SQLAlchemyError:
+            pass  # a database that is away now was asked at the first start
+        except ValueError:
+            self._engine.dispose()
+            raise
+        self._partitions = PartitionKeeper(self._engine)
+        self._committer = Committer(
+            PostgresTransactions(url, self.currencies),
+            self.currencies,
+            waiting_limit=waiting_limit,
+            after_commit=self._cache.forget,
+        )
+
+    def execute(self, command: Command, key: IdempotencyKey | None = None) -> Outcome:
+        """See Store."""
+        return self._committer.submit(command, key)
+
+    def wallet(self, wallet_id: UUID) -> Document:
+        """See Store."""
+        return wallet_document(self._wallet(wallet_id))
+
+    def wallets(self, wanted: WalletFilter, page: PageRequest) -> Page:
+        """See Store."""
+        after = None
+        if page.cursor is not None:
+            after = decode_id_cursor("wallets", page.cursor)
+        query = queries.wallets_page(wanted, after, page.limit + 1)
+        rows = self._read(lambda connection: connection.execute(query).all())
+        return page_of(
+            [wallet_of_row(row, self.currencies) for row in rows],
+            page.limit,
+            wallet_document,
+            lambda wallet: encode_cursor("wallets", str(wallet.id)),
+        )
+
+    def balance(self, wallet_id: UUID) -> Document:
+        """See Store."""
+        return self._cache.read(wallet_id, lambda: balance_document(self._wallet(wallet_id)))
+
+    def balance_at(self, wallet_id: UUID, at: datetime) -> Document:
+        """See Store."""
+        wanted = {"wallet_id": wallet_id, "at": at}
+        row = self._read(lambda c: c.execute(queries.BALANCE_AT, wanted).one_or_none())
+        if row is None:
+            raise wallet_not_found(wallet_id)
+        return balance_at_document(
+            wallet_id, self.currencies.stored(row[0]), at, seq=row[1], balance_minor=row[2]
+        )
+
+    def operation(self, operation_id: UUID) -> Document:
+        """See Store."""
+        wanted = {"operation_id": operation_id}
+        row = self._read(lambda c: c.execute(queries.OPERATION, wanted).one_or_none())
+        if row is None:
+            raise OperationNotFound(f"There is no operation {operation_id}.")
+        return operation_document(queries.entry_of_row(row), self.currencies.stored(row[-1]))
+
+    def operations(self, wallet_id: UUID, wanted: OperationFilter, page: PageRequest) -> Page:
+        """See Store."""
+        before = None
+        if page.cursor is not None:
+            (before,) = decode_cursor("operations", page.cursor, int)
+        query = queries.operations_page(wallet_id, wanted, before, page.limit + 1)
+
+        def read(connection: Connection) -> tuple[str | None, Any]:
+            of_wallet = {"wallet_id": wallet_id}
+            code = connection.execute(queries.WALLET_CURRENCY, of_wallet).scalar_one_or_none()
+            return code, connection.execute(query).all() if code is not None else ()
+
+        code, rows = self._read(read)
+        if code is None:
+            raise wallet_not_found(wallet_id)
+        currency = self.currencies.stored(code)
+        return page_of(
+            [queries.entry_of_row(row) for row in rows],
+            page.limit,
+            lambda entry: operation_document(entry, currency),
+            lambda entry: encode_cursor("operations", entry.seq),
+        )
+
+    def event(self, event_id: UUID) -> Document:
+        """See Store."""
+        wanted = {"event_id": event_id}
+        body = self._read(lambda c: c.execute(queries.EVENT, wanted).scalar_one_or_none())
+        if body is None:
+            raise EventNotFound(f"There is no event {event_id} in the log.")
+        document: Document = orjson.loads(body)
+        return document
+
+    def events(self, page: PageRequest) -> Page:
+        """See Store."""
+        bodies, cursor = self._read(lambda c: read_log(c, page.cursor, page.limit))
+        return Page([orjson.loads(body) for body in bodies], cursor)
+
+    def trial_balance(self) -> Document:
+        """See Store. One at a time on the whole database, because it reads every entry."""
+        totals = self._read(_trial_balance)
+        return trial_balance_document({self.currencies.stored(c): t for c, t in totals.items()})
+
+    def missing(self) -> list[str]:
+        """See Store."""
+        if not self._committer.alive():
+            return ["committer"]
+        try:
+            writable = self._read(lambda connection: connection.execute(queries.WRITABLE).scalar())
+        except Unavailable:
+            return ["database"]
+        if not writable:
+            return ["database_writable"]
+        return [] if self._partitions.covered() else ["event_partitions"]
+
+    def close(self) -> None:
+        """See Store."""
+        self._committer.close()
+        self._partitions.close()
+        self._cache.close()
+        self._engine.dispose()
+
+    def _wallet(self, wallet_id: UUID) -> Wallet:
+        wanted = {"wallet_id": wallet_id}
+        row = self._read(lambda c: c.execute(queries.WALLET, wanted).one_or_none())
+        if row is None:
+            raise wallet_not_found(wallet_id)
+        return wallet_of_row(row, self.currencies)
+
+    def _read(self, read: Callable[[Connection], Answer]) -> Answer:
+        """Run ``read`` on a pooled connection. Raises Unavailable, Overloaded."""
+        for attempt in range(1, READ_TRIES + 1):
+            try:
+                with self._engine.connect() as connection:
+                    return read(connection)
+            except PoolTimeout:
+                raise Overloaded("Every connection for reads is busy; retry.") from None
+            except DBAPIError as error:
+                _raise_for(error, last=attempt == READ_TRIES)
+                time.sleep(READ_PAUSE_SECONDS)
+        raise AssertionError("the last try raises")
+
+
+def _raise_for(error: DBAPIError, *, last: bool) -> None:
+    """Raise what a read's failure means, or return if it is worth another try."""
+    state = getattr(error.orig, "sqlstate", None) or ""
+    if state == "57014":
+        raise Unavailable("The answer took too long to find; retry, or ask for less.") from None
+    if state.startswith("22"):
+        # Everything else that a client sends was checked; only a cursor is opaque to the checks.
+        raise CursorInvalid("Send next_cursor of an earlier answer as it came.") from None
+    if last or not (error.connection_invalidated or state.startswith(("57P", "08")) or not state):
+        raise Unavailable("The database cannot be read right now; retry.") from None
+
+
+def _trial_balance(connection: Connection) -> dict[str, Totals]:
+    connection = connection.execution_options(isolation_level="READ COMMITTED")
+    with connection.begin():
+        seconds = queries.TRIAL_BALANCE_TIMEOUT_SECONDS
+        connection.execute(text(f"SET LOCAL statement_timeout = '{seconds}s'"))
+        if not connection.execute(queries.TRIAL_BALANCE_LOCK).scalar_one():
+            raise Overloaded("A trial balance is being made already; ask again when it is done.")
+        rows = connection.execute(queries.TRIAL_BALANCE)
+        return {row[0]: Totals(int(row[1]), int(row[2]), int(row[3])) for row in rows}

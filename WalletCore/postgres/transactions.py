@@ -1,0 +1,296 @@
+"""The committer's transactions on PostgreSQL: lock and read in one round trip, write and commit in
+a second one.
+
+READ COMMITTED, and one statement after the other in one pipeline: each sees what was committed
+while the one before it waited for a lock. The order, keys first and then wallets by id, is the same
+in every process, so that two of them never wait for each other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, Final
+from uuid import UUID
+
+import psycopg
+
+from WalletCore.domain.ledger import Changes
+from WalletCore.domain.model import Event, Wallet, WalletStatus
+from WalletCore.failures import DataRefused, StoreUnavailable
+from WalletCore.postgres import statements
+from WalletCore.postgres.columns import (
+    array,
+    balance_columns,
+    description_columns,
+    entry_columns,
+    event_columns,
+    key_columns,
+    text_array,
+    wallet_columns,
+)
+from WalletCore.postgres.connect import committer_connection
+from WalletCore.postgres.currencies import StoredCurrencies
+from WalletCore.postgres.errors import commit_failure
+from WalletCore.store import Loaded, Remembered
+
+RECONNECT_PAUSE_SECONDS: Final = 0.05
+"""The pause after a failed connect; it doubles up to the next one. Commands that come meanwhile are
+answered 503 at once, so that a database that is away costs nobody a time-out."""
+MAX_RECONNECT_PAUSE_SECONDS: Final = 1.0
+
+OUTCOME_WAIT_SECONDS: Final = 5.0
+"""How long the fate of a commit is asked for after its connection broke."""
+OUTCOME_PAUSE_SECONDS: Final = 0.05
+
+
+class PostgresTransactions:
+    """The committer's source of transactions: one connection, made on first use and remade when it
+    is lost. Belongs to the committer's thread.
+    """
+
+    def __init__(self, url: str, currencies: StoredCurrencies) -> None:
+        self._url = url
+        self._currencies = currencies
+        self._connection: psycopg.Connection[Any] | None = None
+        self._pause_seconds = RECONNECT_PAUSE_SECONDS
+        self._next_try = 0.0
+
+    @contextmanager
+    def begin(self) -> Iterator[PostgresTransaction]:
+        """A transaction; whatever happens inside, the connection is clean or gone afterwards."""
+        connection = self._connected()
+        transaction = PostgresTransaction(connection, self._currencies, self._url)
+        try:
+            yield transaction
+        except StoreUnavailable:
+            # Also where the connection itself works: a session of a server that became read-only,
+            # say, has no better days ahead of it.
+            self.close()
+            raise
+        except BaseException:
+            self._clean(connection)
+            raise
+        if not transaction.committed:
+            self._clean(connection)
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._connection is not None:
+            with suppress(psycopg.Error):
+                self._connection.close()
+            self._connection = None
+
+    def _connected(self) -> psycopg.Connection[Any]:
+        if self._connection is not None and not self._connection.closed:
+            return self._connection
+        if time.monotonic() < self._next_try:
+            raise StoreUnavailable("the database is away; the next try comes soon")
+        try:
+            self._connection = committer_connection(self._url)
+        except psycopg.Error as error:
+            self._next_try = time.monotonic() + self._pause_seconds
+            self._pause_seconds = min(self._pause_seconds * 2, MAX_RECONNECT_PAUSE_SECONDS)
+            raise StoreUnavailable(f"no connection: {type(error).__name__}") from None
+        self._pause_seconds = RECONNECT_PAUSE_SECONDS
+        return self._connection
+
+    def _clean(self, connection: psycopg.Connection[Any]) -> None:
+        """Roll back; a connection on which even that fails is thrown away."""
+        try:
+            if not connection.closed:
+                connection.execute("ROLLBACK")
+        except psycopg.Error:
+            with suppress(psycopg.Error):
+                connection.close()
+
+
+class PostgresTransaction:
+    """One transaction on an autocommit connection, with its own BEGIN and COMMIT."""
+
+    def __init__(
+        self, connection: psycopg.Connection[Any], currencies: StoredCurrencies, url: str
+    ) -> None:
+        self._connection = connection
+        self._currencies = currencies
+        self._url = url
+        self._transaction_id = ""
+        self.committed = False
+
+    def load(
+        self, wallet_ids: Sequence[UUID], keys: Sequence[tuple[str, str]], *, skip_locked: bool
+    ) -> Loaded:
+        """Lock and read, all in one round trip. Raises CommitFailure."""
+        ids = array(wallet_ids)
+        try:
+            with self._connection.pipeline():
+                transaction_id, wallets, existing = (self._cursor() for _ in range(3))
+                self._connection.execute(statements.BEGIN)
+                transaction_id.execute(statements.TRANSACTION_ID)
+                locked_keys = _Keys(self._cursor(), self._cursor(), keys, only_try=skip_locked)
+                locked_keys.lock()
+                if wallet_ids:
+                    lock = statements.TRY_LOCK_WALLETS if skip_locked else statements.LOCK_WALLETS
+                    wallets.execute(lock, (ids,))
+                    if skip_locked:
+                        existing.execute(statements.EXISTING_WALLETS, (ids,))
+                locked_keys.read()
+            self._transaction_id = transaction_id.fetchall()[0][0]
+            found = {row[0]: self._wallet(row) for row in wallets} if wallet_ids else {}
+            busy: frozenset[UUID] = frozenset()
+            if skip_locked and wallet_ids:
+                busy = frozenset(row[0] for row in existing) - found.keys()
+            return Loaded(found, locked_keys.answers(), busy, locked_keys.busy())
+        except psycopg.Error as error:
+            raise commit_failure(error) from error
+
+    def join(self, keys: Sequence[tuple[str, str]]) -> Loaded:
+        """See Transaction. One round trip. Raises CommitFailure."""
+        try:
+            with self._connection.pipeline():
+                more_keys = _Keys(self._cursor(), self._cursor(), keys, only_try=True)
+                more_keys.lock()
+                more_keys.read()
+            return Loaded({}, more_keys.answers(), busy_keys=more_keys.busy())
+        except psycopg.Error as error:
+            raise commit_failure(error) from error
+
+    def _cursor(self) -> psycopg.Cursor[Any]:
+        return self._connection.cursor(binary=True)
+
+    def save(self, changes: Changes, remembered: Mapping[tuple[str, str], Remembered]) -> None:
+        """Write set-wise and COMMIT, in one round trip. Raises CommitFailure.
+
+        A connection that breaks here leaves the outcome open; it is then asked for.
+        """
+        try:
+            with self._connection.pipeline():
+                self._write(changes, remembered)
+                self._connection.execute(statements.COMMIT)
+        except (ValueError, TypeError) as error:
+            # A value that has no form in the database; COMMIT was not reached.
+            raise DataRefused(f"not storable: {type(error).__name__}") from error
+        except psycopg.Error as error:
+            if isinstance(error, psycopg.DataError) or (
+                error.sqlstate is not None and not self._connection.broken
+            ):
+                raise commit_failure(error) from error
+            if not self._was_committed(changes.events, remembered):
+                raise StoreUnavailable("the connection broke; nothing was committed") from error
+        self.committed = True
+
+    def _write(self, changes: Changes, remembered: Mapping[tuple[str, str], Remembered]) -> None:
+        execute = self._connection.execute
+        if created := list(changes.created.values()):
+            execute(statements.INSERT_WALLETS, wallet_columns(created))
+        if changed := list(changes.changed.values()):
+            execute(statements.UPDATE_WALLETS, balance_columns(changed))
+        if described := [changes.changed[id_] for id_ in changes.described]:
+            execute(statements.DESCRIBE_WALLETS, description_columns(described))
+        if changes.entries:
+            execute(statements.INSERT_ENTRIES, entry_columns(changes.entries))
+        if changes.events:
+            execute(statements.INSERT_EVENTS, event_columns(changes.events))
+        if remembered:
+            execute(statements.INSERT_KEYS, key_columns(remembered))
+
+    def _was_committed(
+        self, events: Sequence[Event], remembered: Mapping[tuple[str, str], Remembered]
+    ) -> bool:
+        """Whether this transaction was committed, asked on a new connection.
+
+        While PostgreSQL calls it in progress, wait. Then look for one row that only it can have
+        written: its id alone is no proof, because after a crash PostgreSQL may give an id that was
+        never made durable to another transaction. Raises StoreUnavailable with outcome_unknown.
+        """
+        deadline = time.monotonic() + OUTCOME_WAIT_SECONDS
+        while time.monotonic() < deadline:
+            with suppress(psycopg.Error), committer_connection(self._url) as connection:
+                if _finished(connection, self._transaction_id):
+                    return _written(connection, events, remembered)
+            time.sleep(OUTCOME_PAUSE_SECONDS)
+        raise StoreUnavailable("the connection broke during COMMIT", outcome_unknown=True)
+
+    def _wallet(self, row: Sequence[Any]) -> Wallet:
+        return wallet_of_row(row, self._currencies)
+
+
+class _Keys:
+    """Idempotency keys on their way through a pipeline: locked, then read, then asked about."""
+
+    def __init__(
+        self,
+        locks: psycopg.Cursor[Any],
+        rows: psycopg.Cursor[Any],
+        keys: Sequence[tuple[str, str]],
+        *,
+        only_try: bool,
+    ) -> None:
+        self._locks = locks
+        self._rows = rows
+        self._hashes = {key: _key_hash(key) for key in keys}
+        self._only_try = only_try
+
+    def lock(self) -> None:
+        if self._hashes:
+            statement = statements.TRY_LOCK_KEYS if self._only_try else statements.LOCK_KEYS
+            self._locks.execute(statement, (array(sorted(set(self._hashes.values()))),))
+
+    def read(self) -> None:
+        if keys := list(self._hashes):
+            columns = (text_array(k[0] for k in keys), text_array(k[1] for k in keys))
+            self._rows.execute(statements.REMEMBERED, columns)
+
+    def answers(self) -> dict[tuple[str, str], Remembered]:
+        return {
+            (scope, key): Remembered(bytes(request_hash), status, response.encode())
+            for scope, key, request_hash, status, response in (self._rows if self._hashes else ())
+        }
+
+    def busy(self) -> frozenset[tuple[str, str]]:
+        if not self._hashes or not self._only_try:
+            return frozenset()
+        taken = {row[0] for row in self._locks if not row[1]}
+        return frozenset(key for key, hash_ in self._hashes.items() if hash_ in taken)
+
+
+def wallet_of_row(row: Sequence[Any], currencies: StoredCurrencies) -> Wallet:
+    """A row of WALLET_COLUMNS as a Wallet."""
+    values = list(row)
+    values[3] = currencies.stored(values[3])
+    values[10] = WalletStatus(values[10])
+    return Wallet(*values)
+
+
+def _finished(connection: psycopg.Connection[Any], transaction_id: str) -> bool:
+    """Whether the transaction has ended. One that a crash undid may lie in the future by now."""
+    try:
+        row = connection.execute(statements.TRANSACTION_STATUS, (transaction_id,)).fetchone()
+    except psycopg.errors.InvalidParameterValue:
+        return True
+    return row is None or row[0] != "in progress"
+
+
+def _written(
+    connection: psycopg.Connection[Any],
+    events: Sequence[Event],
+    remembered: Mapping[tuple[str, str], Remembered],
+) -> bool:
+    if events:
+        row = connection.execute(statements.EVENT_EXISTS, (events[0].id,)).fetchone()
+    elif remembered:
+        (scope, key), answer = next(iter(remembered.items()))
+        row = connection.execute(
+            statements.KEY_EXISTS, (scope, key, answer.request_hash)
+        ).fetchone()
+    else:
+        return True
+    return bool(row and row[0])
+
+
+def _key_hash(key: tuple[str, str]) -> int:
+    """64 bits for an advisory lock; keys that share them only wait for each other."""
+    digest = hashlib.blake2b("\0".join(key).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True)

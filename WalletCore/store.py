@@ -1,0 +1,187 @@
+"""The port: what the rest of Coffer asks of a store, and what the committer asks of it.
+
+Two stores stand behind it, PostgreSQL (``WalletCore.postgres``) and memory (``WalletCore.memory``);
+both let the same domain decide through the same committer, so that neither can lie about the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+from WalletCore.domain.commands import Command
+from WalletCore.domain.ledger import Changes
+from WalletCore.domain.model import Document, OperationType, Wallet, WalletStatus
+from WalletCore.domain.money import Currencies
+
+DEFAULT_PAGE_ITEMS = 50
+MAX_PAGE_ITEMS = 200
+MAX_KEY_CHARACTERS = 255
+
+
+@dataclass(frozen=True, slots=True)
+class IdempotencyKey:
+    """Who (``scope``) sent which ``key`` with which request (``request_hash``, SHA-256)."""
+
+    scope: str
+    key: str
+    request_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The answer to a command: HTTP ``status``, JSON ``body``; ``replayed`` from an earlier one.
+
+    A status of 400 or more has a problem document (RFC 9457) as its body.
+    """
+
+    status: int
+    body: bytes
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """An outcome as it is kept under a key."""
+
+    request_hash: bytes
+    status: int
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A part of a listing. ``next_cursor`` is None at its end."""
+
+    items: list[Document]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class PageRequest:
+    """Which part: after ``cursor`` (None: from the start), at most ``limit`` items."""
+
+    cursor: str | None = None
+    limit: int = DEFAULT_PAGE_ITEMS
+
+
+@dataclass(frozen=True, slots=True)
+class WalletFilter:
+    """Which wallets; None means any."""
+
+    owner: str | None = None
+    currency: str | None = None
+    status: WalletStatus | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OperationFilter:
+    """Which operations of a wallet; ``since`` is inclusive, ``until`` is not."""
+
+    operation_type: OperationType | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    reference: str | None = None
+
+
+class Store(Protocol):
+    """Everything that the HTTP service asks. Each method may raise ``Unavailable``.
+
+    Documents are ready for JSON; their shapes are those of the HTTP contract.
+    """
+
+    @property
+    def currencies(self) -> Currencies:
+        """The currencies that wallets can be in."""
+
+    def execute(self, command: Command, key: IdempotencyKey | None = None) -> Outcome:
+        """Decide and keep ``command``; durable when this returns.
+
+        Refusals come back as outcomes. Raises Unavailable and those below it.
+        """
+
+    def wallet(self, wallet_id: UUID) -> Document:
+        """One wallet. Raises WalletNotFound."""
+
+    def wallets(self, wanted: WalletFilter, page: PageRequest) -> Page:
+        """Wallets in the order of their creation. Raises CursorInvalid."""
+
+    def balance(self, wallet_id: UUID) -> Document:
+        """``{wallet_id, currency, balance, held, available, version}``. Raises WalletNotFound."""
+
+    def balance_at(self, wallet_id: UUID, at: datetime) -> Document:
+        """``{wallet_id, currency, balance, at, seq}`` as of ``at``. Raises WalletNotFound."""
+
+    def operation(self, operation_id: UUID) -> Document:
+        """One operation. Raises OperationNotFound."""
+
+    def operations(self, wallet_id: UUID, wanted: OperationFilter, page: PageRequest) -> Page:
+        """A wallet's operations, newest first. Raises WalletNotFound, CursorInvalid."""
+
+    def event(self, event_id: UUID) -> Document:
+        """One event of the log, a CloudEvent. Raises EventNotFound."""
+
+    def events(self, page: PageRequest) -> Page:
+        """The log, oldest first, each event a CloudEvent.
+
+        ``next_cursor`` is never None: an empty page means that there is nothing more yet, and the
+        same cursor goes on later. Rows committed late are never skipped. Raises CursorInvalid.
+        """
+
+    def trial_balance(self) -> Document:
+        """``{balanced, currencies: [{currency, deposits, withdrawals, balances, difference}]}``."""
+
+    def missing(self) -> list[str]:
+        """The names of what is not there and must be; empty when ready.
+
+        ``database``, ``database_writable``, ``event_partitions``, ``committer``. The cache is not
+        among them, because everything works without it.
+        """
+
+    def close(self) -> None:
+        """Finish what waits, then let go of every connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What a transaction locked and read: wallets that exist, answers that are remembered.
+
+    ``busy_wallets`` and ``busy_keys`` are those that somebody else kept locked.
+    """
+
+    wallets: dict[UUID, Wallet]
+    remembered: dict[tuple[str, str], Remembered]
+    busy_wallets: frozenset[UUID] = frozenset()
+    busy_keys: frozenset[tuple[str, str]] = frozenset()
+
+
+class Transaction(Protocol):
+    """One unit of work, open. Leaving its block without ``save`` changes nothing."""
+
+    def load(
+        self, wallet_ids: Sequence[UUID], keys: Sequence[tuple[str, str]], *, skip_locked: bool
+    ) -> Loaded:
+        """Lock the keys, then the wallets, each in one order for everybody; read both."""
+
+    def join(self, keys: Sequence[tuple[str, str]]) -> Loaded:
+        """Lock more keys, each only if it can be had at once (the others are busy), and read them.
+
+        Waiting for one here, after the wallets, could be a deadlock.
+        """
+
+    def save(self, changes: Changes, remembered: Mapping[tuple[str, str], Remembered]) -> None:
+        """Write everything and commit; durable when this returns."""
+
+
+class TransactionSource(Protocol):
+    """What the committer needs of a store. Failures come as the classes of ``failures``."""
+
+    def begin(self) -> AbstractContextManager[Transaction]:
+        """Open a unit of work. Raises StoreUnavailable."""
+
+    def close(self) -> None:
+        """Let go of the connection."""

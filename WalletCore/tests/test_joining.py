@@ -1,0 +1,188 @@
+"""Commands that come while a batch waits for a lock take part in it, if that needs no waiting."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import pytest
+from uuid_utils.compat import uuid7
+
+from testkit.ledgers import (
+    Gate,
+    audit,
+    balance_of,
+    code_of,
+    deposit,
+    keyed,
+    new_wallet,
+    postgres_store,
+    sizes_of,
+    withdraw,
+)
+from testkit.waiting import eventually
+from WalletCore import committer
+from WalletCore.domain.commands import CreateWallet
+from WalletCore.domain.errors import NotStorable, Overloaded
+from WalletCore.postgres import connect
+from WalletCore.postgres.connect import connection_info
+from WalletCore.postgres.store import PostgresStore
+from WalletCore.postgres.transactions import _key_hash
+
+LOCK_TIMEOUT_SECONDS = 4
+"""More than usual, so that a slow machine still lets go of the lock in time."""
+
+
+@pytest.fixture
+def store(fresh_postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[PostgresStore]:
+    monkeypatch.setattr(connect, "LOCK_TIMEOUT_SECONDS", LOCK_TIMEOUT_SECONDS)
+    with postgres_store(fresh_postgres_url) as store:
+        yield store
+    assert audit(fresh_postgres_url) == []
+
+
+def waits(connection: psycopg.Connection[Any]) -> bool:
+    row = connection.execute(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+        "AND application_name = 'coffer-committer' AND wait_event_type = 'Lock'"
+    ).fetchone()
+    return bool(row and row[0])
+
+
+@contextmanager
+def batch_at_the_lock(url: str, gate: Gate, hot: UUID) -> Iterator[None]:
+    """A batch of one deposit of 1 that waits for a wallet; it is freed at the end."""
+    with (
+        psycopg.connect(connection_info(url)) as other,
+        psycopg.connect(connection_info(url), autocommit=True) as watcher,
+    ):
+        other.execute("SELECT FROM coffer.wallets WHERE id = %s FOR UPDATE", (hot,))
+        # Not gate.submit, which looks for a place in the queue that is free again at once.
+        gate._pool.submit(gate.committer.submit, deposit(hot), keyed("first"))
+        eventually(lambda: waits(watcher), "the batch at the lock")
+        yield
+
+
+def test_commands_for_the_same_wallet_join(
+    fresh_postgres_url: str, store: PostgresStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hot = new_wallet(store)
+    store.execute(deposit(hot, 100), keyed("earlier"))
+    gate, sizes = Gate(store), sizes_of(store, monkeypatch)
+    with batch_at_the_lock(fresh_postgres_url, gate, hot):
+        joined = [
+            gate.submit(deposit(hot, 10)),
+            gate.submit(deposit(hot, 20), keyed("second")),
+            gate.submit(deposit(hot, 20), keyed("second")),
+            gate.submit(deposit(hot, 1), keyed("first")),
+            gate.submit(deposit(hot, 100), keyed("earlier")),
+            gate.submit(deposit(hot, 7), keyed("earlier", "another request")),
+            gate.submit(withdraw(hot, 1000), keyed("refused")),
+            gate.submit(CreateWallet(uuid7(), "USD")),
+        ]
+    outcomes = [future.result() for future in joined]
+    assert sizes == [1 + len(joined)]
+    assert [outcome.replayed for outcome in outcomes] == [
+        *(False, False, True, True, True, False, False, False)
+    ]
+    assert [code_of(outcome) for outcome in outcomes] == [
+        *("", "", "", "", "", "idempotency_key_reused", "insufficient_funds", "")
+    ]
+    assert balance_of(store, hot) == 100 + 1 + 10 + 20
+    assert store.execute(withdraw(hot, 1000), keyed("refused")).replayed
+
+
+def test_a_command_for_another_wallet_goes_into_the_next_batch(
+    fresh_postgres_url: str, store: PostgresStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hot, cold = new_wallet(store), new_wallet(store)
+    gate, sizes = Gate(store), sizes_of(store, monkeypatch)
+    with batch_at_the_lock(fresh_postgres_url, gate, hot):
+        later = [gate.submit(deposit(cold)), gate.submit(deposit(uuid7()))]
+        joined = gate.submit(deposit(hot))
+    assert [code_of(future.result()) for future in later] == ["", "wallet_not_found"]
+    assert joined.result().status == 200
+    assert sizes == [2, 2]
+    assert [balance_of(store, wallet) for wallet in (hot, cold)] == [2, 1]
+
+
+def test_a_key_that_is_locked_elsewhere_is_left_for_the_next_batch(
+    fresh_postgres_url: str, store: PostgresStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hot = new_wallet(store)
+    gate, sizes = Gate(store), sizes_of(store, monkeypatch)
+    with psycopg.connect(connection_info(fresh_postgres_url)) as other:
+        other.execute("SELECT pg_advisory_xact_lock(%s)", (_key_hash(("", "taken")),))
+        with batch_at_the_lock(fresh_postgres_url, gate, hot):
+            taken = gate.submit(deposit(hot, 10), keyed("taken"))
+            joined = gate.submit(deposit(hot, 100), keyed("free"))
+        assert joined.result().status == 200
+        assert not taken.done()
+        assert balance_of(store, hot) == 101
+    assert taken.result().status == 200
+    assert sizes == [2, 1]
+    assert balance_of(store, hot) == 111
+
+
+def test_a_command_that_gave_up_before_it_could_join_was_not_done(
+    fresh_postgres_url: str, store: PostgresStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hot, cold = new_wallet(store), new_wallet(store)
+    gate = Gate(store)
+    with batch_at_the_lock(fresh_postgres_url, gate, hot):
+        monkeypatch.setattr(committer, "QUEUE_WAIT_SECONDS", 0.1)
+        given_up = [gate.submit(deposit(wallet, 10), keyed(f"{wallet}")) for wallet in (hot, cold)]
+        for future in given_up:
+            with pytest.raises(Overloaded):
+                future.result(10)
+    monkeypatch.setattr(committer, "QUEUE_WAIT_SECONDS", 5.0)
+    assert store.execute(deposit(hot), keyed("first")).replayed
+    assert [balance_of(store, wallet) for wallet in (hot, cold)] == [1, 0]
+    assert not store.execute(deposit(hot, 10), keyed(f"{hot}")).replayed
+
+
+def test_a_batch_and_those_that_join_it_stay_within_the_limit(
+    fresh_postgres_url: str, store: PostgresStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hot = new_wallet(store)
+    monkeypatch.setattr(committer, "MAX_BATCH_COMMANDS", 3)
+    gate, sizes = Gate(store), sizes_of(store, monkeypatch)
+    with batch_at_the_lock(fresh_postgres_url, gate, hot):
+        sent = [gate.submit(deposit(hot)) for _ in range(6)]
+    assert {future.result().status for future in sent} == {200}
+    assert sizes == [3, 3, 1]
+    assert balance_of(store, hot) == 7
+
+
+def test_one_that_joins_and_is_refused_by_the_database_fails_nobody_else(
+    fresh_postgres_url: str, store: PostgresStore
+) -> None:
+    hot = new_wallet(store)
+    gate = Gate(store)
+    with psycopg.connect(connection_info(fresh_postgres_url)) as owner:
+        owner.execute("ALTER TABLE coffer.entries ADD CONSTRAINT p CHECK (reference <> 'poison')")
+    with batch_at_the_lock(fresh_postgres_url, gate, hot):
+        sent = [gate.submit(deposit(hot, 10), keyed(f"{number}")) for number in range(3)]
+        poison = gate.submit(deposit(hot, 100, "poison"), keyed("poison"))
+    assert {future.result().status for future in sent} == {200}
+    with pytest.raises(NotStorable):
+        poison.result()
+    assert store.execute(deposit(hot), keyed("first")).replayed
+    assert balance_of(store, hot) == 31
+
+
+def test_closing_while_a_batch_waits_finishes_what_joins_and_what_is_left_over(
+    fresh_postgres_url: str, store: PostgresStore
+) -> None:
+    hot, cold = new_wallet(store), new_wallet(store)
+    gate = Gate(store)
+    with batch_at_the_lock(fresh_postgres_url, gate, hot):
+        sent = [gate.submit(deposit(hot)), gate.submit(deposit(cold))]
+        store._committer._closing = True
+        store._committer._queue.put(None)
+    assert [future.result().status for future in sent] == [200, 200]
+    store._committer._thread.join(5)
+    assert not store._committer._thread.is_alive()

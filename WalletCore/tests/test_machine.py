@@ -1,0 +1,391 @@
+"""Random commands against the pure domain, the store in memory and the one on PostgreSQL, each
+compared with a model so naive that one can see that it is right.
+
+``COFFER_TEST_MACHINE_EXAMPLES`` makes the search larger than the one of every day.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, Final, Protocol
+from uuid import UUID
+
+import orjson
+from hypothesis import Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
+from uuid_utils.compat import uuid7
+
+from testkit.ledgers import CURRENCIES, Gate, keyed, memory_store, postgres_store
+from testkit.naive_model import EXPONENTS, MOST_MINOR, Model, ModelWallet
+from WalletCore.domain.commands import (
+    UNSET,
+    Command,
+    CreateWallet,
+    Deposit,
+    UpdateWallet,
+    Withdraw,
+)
+from WalletCore.domain.ledger import Accepted, Ledger
+from WalletCore.domain.model import Document, WalletStatus, wallet_document
+from WalletCore.memory import MemoryStore
+from WalletCore.postgres.store import PostgresStore
+from WalletCore.store import IdempotencyKey, OperationFilter, Outcome, PageRequest
+
+LARGER: Final = os.environ.get("COFFER_TEST_MACHINE_EXAMPLES")
+EXAMPLES: Final = int(LARGER or "25")
+PHASES: Final = tuple(Phase) if LARGER else (Phase.explicit, Phase.reuse, Phase.generate)
+"""Making a failing example smaller takes minutes; that is for whoever looks into it."""
+STEPS: Final = 40
+MAX_BATCH: Final = 6
+PAGE_ITEMS: Final = 200
+
+Answer = tuple[int, str, Document]
+"""Status, code of the refusal (or nothing), document."""
+Sent = tuple[Command, IdempotencyKey | None]
+
+
+# -- What is compared with it ------------------------------------------------------------------
+
+
+class Subject(Protocol):
+    """Something that decides commands and shows what came of them."""
+
+    knows_keys: bool
+
+    def send(self, sent: Sequence[Sent]) -> list[Answer]:
+        """The answers to one batch."""
+
+    def wallet(self, wallet_id: UUID) -> Document: ...
+
+    def entries(self, wallet_id: UUID) -> list[tuple[int, int, int]]:
+        """(seq, delta, balance after), oldest first, in minor units."""
+
+    def event_seqs(self) -> Mapping[str, list[int]]:
+        """The walletseqs of each wallet, in the order of the log."""
+
+    def balanced(self) -> bool: ...
+
+
+class DomainSubject:
+    """The rules alone, with the working set kept in a dictionary."""
+
+    knows_keys = False
+
+    def __init__(self) -> None:
+        self._wallets: dict[UUID, Any] = {}
+        self._entries: list[Any] = []
+        self._seqs: dict[str, list[int]] = {}
+
+    def send(self, sent: Sequence[Sent]) -> list[Answer]:
+        ledger = Ledger(copy.deepcopy(self._wallets), CURRENCIES, datetime.now(UTC), uuid7)
+        answers = [ledger.decide(command) for command, _ in sent]
+        changes = ledger.changes
+        assert not changes.created.keys() & changes.changed.keys()
+        assert changes.described <= changes.changed.keys()
+        self._wallets |= changes.created | changes.changed
+        self._entries += changes.entries
+        for event in changes.events:
+            self._seqs.setdefault(str(event.wallet_id), []).append(event.body["walletseq"])
+        return [
+            (answer.status, "", answer.document)
+            if isinstance(answer, Accepted)
+            else (answer.status, answer.code, answer.problem())
+            for answer in answers
+        ]
+
+    def wallet(self, wallet_id: UUID) -> Document:
+        return wallet_document(self._wallets[wallet_id])
+
+    def entries(self, wallet_id: UUID) -> list[tuple[int, int, int]]:
+        return [
+            (entry.seq, entry.delta_minor, entry.balance_after_minor)
+            for entry in self._entries
+            if entry.wallet_id == wallet_id
+        ]
+
+    def event_seqs(self) -> Mapping[str, list[int]]:
+        return self._seqs
+
+    def balanced(self) -> bool:
+        total: Counter[str] = Counter()
+        for wallet in self._wallets.values():
+            total[wallet.currency.code] += wallet.balance_minor
+        for entry in self._entries:
+            total[self._wallets[entry.wallet_id].currency.code] -= entry.delta_minor
+        return not any(total.values())
+
+
+class StoreSubject:
+    """A whole store, seen through its port."""
+
+    knows_keys = True
+
+    def __init__(self, store: MemoryStore | PostgresStore) -> None:
+        self._store = store
+        self._gate = Gate(store)
+        self._seqs: dict[str, list[int]] = {}
+        self._cursor: str | None = None
+
+    def send(self, sent: Sequence[Sent]) -> list[Answer]:
+        if len(sent) == 1:
+            outcomes: list[Outcome | BaseException] = [self._store.execute(*sent[0])]
+        else:
+            outcomes = self._gate.batch(sent)
+        return [self._answer(outcome) for outcome in outcomes]
+
+    def _answer(self, outcome: Outcome | BaseException) -> Answer:
+        assert isinstance(outcome, Outcome), outcome
+        document = orjson.loads(outcome.body)
+        code = document["code"] if outcome.status >= 400 else ""
+        return outcome.status, code, document | {"replayed": outcome.replayed}
+
+    def wallet(self, wallet_id: UUID) -> Document:
+        document = self._store.wallet(wallet_id)
+        shown = self._store.balance(wallet_id)
+        assert shown.items() <= ({"wallet_id": str(wallet_id)} | document).items()
+        return document
+
+    def entries(self, wallet_id: UUID) -> list[tuple[int, int, int]]:
+        found: list[Document] = []
+        cursor = None
+        while True:
+            page = self._store.operations(
+                wallet_id, OperationFilter(), PageRequest(cursor, PAGE_ITEMS)
+            )
+            found += page.items
+            if (cursor := page.next_cursor) is None:
+                break
+        return [
+            (
+                operation["seq"],
+                minor_of(operation["new_balance"]) - minor_of(operation["previous_balance"]),
+                minor_of(operation["new_balance"]),
+            )
+            for operation in reversed(found)
+        ]
+
+    def event_seqs(self) -> Mapping[str, list[int]]:
+        while True:
+            page = self._store.events(PageRequest(self._cursor, PAGE_ITEMS))
+            self._cursor = page.next_cursor
+            for event in page.items:
+                self._seqs.setdefault(event["wallet"], []).append(event["walletseq"])
+            if not page.items:
+                return self._seqs
+
+    def balanced(self) -> bool:
+        trial = self._store.trial_balance()
+        assert all(not Decimal(row["difference"]) for row in trial["currencies"])
+        return bool(trial["balanced"])
+
+
+def minor_of(amount: str) -> int:
+    """Minor units of an answer: all of its digits."""
+    return int(amount.replace(".", ""))
+
+
+# -- The machine -------------------------------------------------------------------------------
+
+EDGES: Final = (
+    *("0", "0.00", "-1", "0.01", "0.001", "0.010", "1", "1.5", "10.005", "10.50", "99"),
+    *("9999999999999999.99", "10000000000000000", "10000000000000000.01", "999999999999999999"),
+    *("1000000000000000000", "1000000000000000001", "1E+15", "1E+18", "1E+30", "1E-30"),
+)
+AMOUNTS = st.one_of(
+    st.sampled_from(EDGES),
+    st.integers(1, 20).map(str),
+    st.decimals("0.001", "1000", places=3).map(str),
+).map(Decimal)
+LIMITS = st.sampled_from(
+    ("0", "0", "0", "-5", "-100.00", "-1000000000000000", "-1E+16", "-1E+18", "1", "-0.0001")
+).map(Decimal)
+TEXT = st.characters(exclude_characters="\0", exclude_categories=["Cs"])
+METADATA = st.dictionaries(
+    st.sampled_from(("a", 'quo"te', "back\\slash")), st.text(TEXT, max_size=4)
+)
+NAMES = st.none() | st.sampled_from(("", "name", "{a,b}", 'quo"te\\', "NULL", "\n\u20ac\U0001f600"))
+KEYS = st.sampled_from(("none", "none", "new"))
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    """Sends the same commands to every subject and to the model."""
+
+    def __init__(self, subjects: Sequence[Subject]) -> None:
+        super().__init__()
+        self._subjects = subjects
+        self._model = Model()
+        self._sent: list[tuple[Command, IdempotencyKey]] = []
+
+    wallets = Bundle("wallets")
+
+    @rule(
+        target=wallets,
+        currency=st.sampled_from((*EXPONENTS, "USD", "USD", "XXX")),
+        limit=LIMITS,
+        name=NAMES,
+        metadata=METADATA,
+        key=KEYS,
+    )
+    def create(
+        self, currency: str, limit: Decimal, name: str | None, metadata: Document, key: str
+    ) -> UUID:
+        """Refused ones stay in the bundle: they are the unknown wallets of what follows."""
+        wallet_id = uuid7()
+        command = CreateWallet(wallet_id, currency, "o", name, limit, metadata)
+        self._send([(command, self._key(key))])
+        return wallet_id
+
+    @rule(wallet=wallets, amount=AMOUNTS, out=st.booleans(), key=KEYS)
+    def move(self, wallet: UUID, amount: Decimal, out: bool, key: str) -> None:
+        self._send([(self._movement(wallet, amount, out), self._key(key))])
+
+    @rule(wallet=wallets, key=KEYS)
+    def empty(self, wallet: UUID, key: str) -> None:
+        """Take out exactly what is there, or pay back exactly what is owed."""
+        model = self._model.wallets.get(wallet)
+        if model is not None and model.balance:
+            amount = Decimal(abs(model.balance)).scaleb(-EXPONENTS[model.currency])
+            self._send([(self._movement(wallet, amount, model.balance > 0), self._key(key))])
+
+    @rule(
+        wallet=wallets,
+        name=NAMES | st.just(UNSET),
+        metadata=METADATA | st.just(UNSET),
+        status=st.sampled_from((*WalletStatus, *[UNSET] * 3, *[WalletStatus.ACTIVE] * 3)),
+        key=KEYS,
+    )
+    def update(self, wallet: UUID, name: Any, metadata: Any, status: Any, key: str) -> None:
+        self._send([(UpdateWallet(wallet, name, metadata, status), self._key(key))])
+
+    @rule(data=st.data(), same=st.booleans())
+    def repeat(self, data: st.DataObject, same: bool) -> None:
+        """An earlier key again, with the same request or with another one."""
+        if self._sent:
+            command, key = data.draw(st.sampled_from(self._sent))
+            self._send([(again(command), key if same else keyed(key.key, "another"))])
+
+    @rule(
+        wallets=st.lists(wallets, min_size=2, max_size=MAX_BATCH),
+        amounts=st.lists(AMOUNTS, min_size=MAX_BATCH, max_size=MAX_BATCH),
+        kinds=st.lists(st.integers(0, 3), min_size=MAX_BATCH, max_size=MAX_BATCH),
+        key=KEYS,
+    )
+    def batch(
+        self, wallets: list[UUID], amounts: list[Decimal], kinds: list[int], key: str
+    ) -> None:
+        """Several commands in one transaction; with a key, the first and the last are the same."""
+        sent: list[Sent] = [
+            (
+                UpdateWallet(wallet, name=str(amount))
+                if kind == 0
+                else self._movement(wallet, amount, kind == 1),
+                None,
+            )
+            for wallet, amount, kind in zip(wallets, amounts, kinds, strict=False)
+        ]
+        if (shared := self._key(key)) is not None:
+            sent = [(sent[0][0], shared), *sent[1:], (again(sent[0][0]), shared)]
+        self._send(sent)
+
+    @invariant()
+    def everything_agrees(self) -> None:
+        for subject in self._subjects:
+            seqs = subject.event_seqs()
+            for wallet_id, model in self._model.wallets.items():
+                check_wallet(subject, wallet_id, model, seqs.get(str(wallet_id), []))
+            assert subject.balanced()
+
+    def _key(self, choice: str) -> IdempotencyKey | None:
+        return None if choice == "none" else keyed(str(uuid7()), "first")
+
+    def _movement(self, wallet: UUID, amount: Decimal, out: bool) -> Command:
+        return (Withdraw if out else Deposit)(wallet, uuid7(), amount)
+
+    def _send(self, sent: list[Sent]) -> None:
+        expected = [self._model.send(command, key) for command, key in sent]
+        self._sent += [(command, key) for command, key in sent if key is not None]
+        for subject in self._subjects:
+            # What needs a key's memory is not for the rules alone.
+            mine = [
+                index
+                for index, (_, code, replayed) in enumerate(expected)
+                if subject.knows_keys or not (replayed or code == "idempotency_key_reused")
+            ]
+            if not mine:
+                continue
+            answers = subject.send([sent[index] for index in mine])
+            for index, (status, code, document) in zip(mine, answers, strict=True):
+                assert (status, code) == expected[index][:2], (type(subject), sent[index])
+                assert document.get("replayed", False) == expected[index][2]
+
+
+def again(command: Command) -> Command:
+    """The command as a repeated request makes it: with a new id for what it would create."""
+    if isinstance(command, Deposit | Withdraw):
+        return replace(command, operation_id=uuid7())
+    return command
+
+
+def check_wallet(
+    subject: Subject, wallet_id: UUID, model: ModelWallet, event_seqs: list[int]
+) -> None:
+    """Compare one wallet with the model, and look at the invariants."""
+    document = subject.wallet(wallet_id)
+    entries = subject.entries(wallet_id)
+    balance, available = minor_of(document["balance"]), minor_of(document["available"])
+    assert document["currency"] == model.currency
+    assert (document["name"], document["metadata"]) == (model.name, model.metadata)
+    assert document["status"] == model.status
+    assert [delta for _, delta, _ in entries] == model.deltas
+    assert balance == model.balance == sum(model.deltas)
+    assert available == balance - model.limit
+    assert available >= 0
+    assert abs(balance) <= MOST_MINOR
+    assert [seq for seq, _, _ in entries] == list(range(1, len(entries) + 1))
+    assert [after for _, _, after in entries] == [
+        sum(model.deltas[:count]) for count in range(1, len(entries) + 1)
+    ]
+    assert document["entry_seq"] == len(entries)
+    assert document["version"] == model.changes
+    assert event_seqs == list(range(1, model.changes + 1))
+
+
+def search(make: Any, share: float = 1.0) -> None:
+    """Run the machine over what ``make`` gives for each example."""
+    run_state_machine_as_test(
+        make,
+        settings=settings(
+            max_examples=max(1, int(EXAMPLES * share)), stateful_step_count=STEPS, phases=PHASES
+        ),
+    )
+
+
+def test_the_domain_and_the_store_in_memory_agree_with_the_model() -> None:
+    class Machine(LedgerMachine):
+        def __init__(self) -> None:
+            self._closing = memory_store()
+            super().__init__([DomainSubject(), StoreSubject(self._closing.__enter__())])
+
+        def teardown(self) -> None:
+            self._closing.__exit__(None, None, None)
+
+    search(Machine)
+
+
+def test_the_store_on_postgresql_agrees_with_the_model(fresh_postgres_url: str) -> None:
+    with postgres_store(fresh_postgres_url) as store:
+        subject = StoreSubject(store)
+        search(lambda: LedgerMachine([subject]), share=0.6)
