@@ -1,0 +1,149 @@
+"""``python -m RestAPI server | migrate | verify``."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final
+
+import click
+from pydantic import ValidationError
+
+from RestAPI.cannot_run import CannotRun
+from RestAPI.database import embedded_database, first_line, running_database
+from WalletCore.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from WalletCore.postgres.verify import Progress
+
+PROGRESS_SECONDS: Final = 1.0
+"""How often ``verify`` says how far it is."""
+
+EXIT_DIFFERENT: Final = 1
+"""What ``verify`` exits with when the ledger does not add up."""
+
+
+@click.group()
+def main() -> None:
+    """Coffer's HTTP service. Its settings come from the environment and from .env."""
+
+
+@main.command()
+def server() -> None:
+    """Serve HTTP until SIGTERM or Ctrl-C."""
+    from RestAPI.server import serve  # noqa: PLC0415 - the other commands need no server
+
+    settings = _settings()
+    _check_currencies(settings)
+    serve(settings)
+
+
+@main.command()
+def migrate() -> None:
+    """Bring the database's tables to the newest version.
+
+    As COFFER_MIGRATION_DATABASE_URL, if that is set; then the role of COFFER_DATABASE_URL is made
+    and granted what the service needs.
+    """
+    settings = _settings()
+    if settings.in_memory:
+        click.echo("memory:// has no tables; there is nothing to do.")
+        return
+    with embedded_database(settings) as complete:
+        _migrate(complete)
+
+
+@main.command()
+def verify() -> None:
+    """Replay every wallet's entries and compare them with the wallets.
+
+    Exits 1 on the first difference and names it, 2 if the ledger cannot be read.
+    """
+    settings = _settings()
+    if settings.in_memory:
+        raise CannotRun(
+            "memory:// lives and ends with its server; there is nothing to verify from outside. "
+            "GET /api/v1/ledger/trial-balance asks the server itself."
+        )
+    from sqlalchemy.exc import DBAPIError  # noqa: PLC0415
+
+    from WalletCore.postgres.verify import verify as replay  # noqa: PLC0415
+
+    url = running_database(settings)
+    try:
+        last = _follow(replay(url))
+    except (DBAPIError, ValueError) as error:
+        raise CannotRun(f"The ledger cannot be read: {first_line(error)}") from error
+    counts = f"{last.wallets:,} wallets, {last.entries:,} entries" if last else "nothing"
+    if last and last.difference:
+        click.echo(f"DIFFERENT after {counts}: {last.difference}")
+        sys.exit(EXIT_DIFFERENT)
+    click.echo(f"Clean: {counts}; every balance, version and sequence agrees.")
+
+
+def _follow(steps: Iterable[Progress]) -> Progress | None:
+    """Print how far it is every PROGRESS_SECONDS; return the last step."""
+    last: Progress | None = None
+    printed = time.monotonic()
+    for last in steps:
+        if time.monotonic() - printed >= PROGRESS_SECONDS:
+            click.echo(f"{last.wallets:,} wallets, {last.entries:,} entries so far")
+            printed = time.monotonic()
+    return last
+
+
+def _migrate(settings: Settings) -> None:
+    from psycopg import Error  # noqa: PLC0415
+    from sqlalchemy.exc import DBAPIError  # noqa: PLC0415
+
+    from WalletCore.postgres import migrate as migrations  # noqa: PLC0415
+    from WalletCore.postgres.connect import wait_for_database  # noqa: PLC0415
+
+    url = running_database(settings)
+    owner = settings.migration_database_url
+    owner_url = owner.get_secret_value() if owner is not None else url
+    try:
+        wait_for_database(owner_url)
+        before = migrations.current(owner_url)
+        migrations.upgrade(owner_url, service_url=url)
+    except (DBAPIError, Error, ValueError) as error:
+        raise CannotRun(f"The migration failed: {first_line(error)}") from error
+    after = migrations.head()
+    if before == after:
+        click.echo(f"The tables are at version {after} already.")
+    else:
+        click.echo(f"The tables are at version {after} now; they were at {before or 'none'}.")
+
+
+def _check_currencies(settings: Settings) -> None:
+    """Refuse currencies that cannot be before a server with many processes finds out."""
+    from WalletCore.currencies import load_currencies  # noqa: PLC0415
+    from WalletCore.domain.errors import CurrencyUnknown  # noqa: PLC0415
+
+    try:
+        load_currencies(settings.currencies)[settings.default_currency]
+    except ValueError as error:
+        raise CannotRun(str(error)) from None
+    except CurrencyUnknown:
+        raise CannotRun(
+            f"COFFER_DEFAULT_CURRENCY={settings.default_currency} is neither in ISO 4217 nor in "
+            "COFFER_CURRENCIES."
+        ) from None
+
+
+def _settings() -> Settings:
+    """The settings. Raises CannotRun with a line for each that cannot be used."""
+    try:
+        return load_settings()
+    except ValidationError as error:
+        faults = error.errors(include_url=False, include_context=False, include_input=False)
+        lines = [
+            f"COFFER_{'_'.join(str(part) for part in fault['loc']).upper()}: {fault['msg']}"
+            for fault in faults
+        ]
+        raise CannotRun("\n".join(lines)) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""Typed endpoints: one decorator that reads a request, calls the view and writes its answer.
+
+The decorator keeps what an endpoint takes and gives in an ``Operation``; ``RestAPI.openapi`` writes
+the documentation from it, once, at start. On the way of a request there is no reflection.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+import orjson
+from flask import Response, request
+from pydantic import BaseModel, ValidationError
+
+from RestAPI.problems import PROBLEM_TYPE, as_error
+from RestAPI.reading import (
+    JSON_TYPE,
+    parse_body,
+    parse_idempotency_key,
+    parse_ids,
+    parse_query,
+)
+from WalletCore.domain.errors import CofferError
+from WalletCore.domain.model import Document
+from WalletCore.store import Outcome
+
+Model: TypeAlias = type[BaseModel]
+Result: TypeAlias = Document | Outcome | Response
+Method: TypeAlias = Callable[..., Result]
+View: TypeAlias = Callable[..., Response]
+
+OK: Final = 200
+CREATED: Final = 201
+FIRST_ERROR_STATUS: Final = 400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """What an endpoint takes and gives; called with a method, it makes a view of it.
+
+    ``query``, ``body``: the models of what comes in; ``body_may_be_empty``: no body at all counts
+    as an empty object. ``idempotent``: it takes an Idempotency-Key. ``responses``: the model of
+    each answer by its status, the usual one first; None is text of ``media_type``. ``errors``: the
+    problems of its own, beside those that follow from what it takes. ``location``: what the header
+    of that name begins with on 201; the id of what was made follows.
+    """
+
+    tag: str
+    query: Model | None = None
+    body: Model | None = None
+    body_may_be_empty: bool = False
+    idempotent: bool = False
+    responses: dict[int, Model | None]
+    media_type: str = JSON_TYPE
+    errors: tuple[type[CofferError], ...] = ()
+    location: str | None = None
+
+    def __call__(self, method: Method) -> View:
+        """Wrap a method: ids of the path, ``query``, ``body`` and ``key`` come to it by name.
+
+        It returns a document (answered with the first status of ``responses``), an Outcome (whose
+        bytes go out as they are) or a Response. The first line of its docstring is the summary in
+        the documentation, the rest the description.
+        """
+        # Looked up once here instead of once per request.
+        query, body, idempotent, location = self.query, self.body, self.idempotent, self.location
+        body_may_be_empty, status = self.body_may_be_empty, next(iter(self.responses))
+
+        @functools.wraps(method)
+        def wrapper(owner: object, **path: str) -> Response:
+            environ = request.environ
+            arguments: dict[str, Any] = parse_ids(path)
+            if query is not None:
+                arguments["query"] = _validated(query, parse_query(environ), "query")
+            if body is not None:
+                data = parse_body(environ, may_be_empty=body_may_be_empty)
+                arguments["body"] = _validated(body, data, "body")
+                if idempotent:
+                    arguments["key"] = parse_idempotency_key(environ, data)
+            result = method(owner, **arguments)
+            if isinstance(result, Outcome):
+                return _outcome_response(result, location)
+            if isinstance(result, Response):
+                return result
+            return json_response(result, status)
+
+        wrapper.operation = self  # type: ignore[attr-defined]  # what operation_of looks for
+        return wrapper
+
+
+endpoint = Operation
+"""The decorator: ``@endpoint(tag=..., body=..., query=..., responses=...)``."""
+
+
+def operation_of(view: object) -> Operation | None:
+    """The Operation of a decorated view, None of any other."""
+    return getattr(view, "operation", None)
+
+
+def json_response(document: Document, status: int = OK) -> Response:
+    """``document`` as an answer."""
+    return Response(orjson.dumps(document), status, content_type=JSON_TYPE)
+
+
+def _validated(model: Model, data: object, where: str) -> BaseModel:
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise as_error(error, where) from None
+
+
+def _outcome_response(outcome: Outcome, location: str | None) -> Response:
+    """The answer that the store decided, remembered or not, byte for byte."""
+    good = outcome.status < FIRST_ERROR_STATUS
+    response = Response(
+        outcome.body, outcome.status, content_type=JSON_TYPE if good else PROBLEM_TYPE
+    )
+    if outcome.replayed:
+        response.headers["Idempotency-Replayed"] = "true"
+    if outcome.status == CREATED and location is not None:
+        response.headers["Location"] = location + orjson.loads(outcome.body)["id"]
+    return response

@@ -1,0 +1,380 @@
+"""The OpenAPI 3.1 document, written once at start from the url map and the endpoints' Operations.
+
+https://spec.openapis.org/oas/v3.1.1
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from http import HTTPStatus
+from typing import Any, Final
+
+from flask import Flask
+from pydantic.json_schema import GenerateJsonSchema, models_json_schema
+from werkzeug.routing import Rule
+
+from RestAPI.endpoint import CREATED, Model, Operation, operation_of
+from RestAPI.problems import (
+    PROBLEM_TYPE,
+    PROBLEMS,
+    BadRequest,
+    BodyTooLarge,
+    CrossSiteRefused,
+    HostNotAllowed,
+    InternalError,
+    JsonInvalid,
+    RequestTimeout,
+    UnsupportedMediaType,
+)
+from RestAPI.reading import IDEMPOTENCY_KEY_PATTERN, JSON_TYPE
+from RestAPI.schemas.examples import ANSWER_EXAMPLES, WALLET_EXAMPLE
+from RestAPI.schemas.fields import SHARED_MARK
+from RestAPI.schemas.shared import CURRENCY_PATTERN, SCHEMA_PREFIX, SHARED_SCHEMAS
+from RestAPI.schemas.values import UUID_PATTERN
+from WalletCore.domain.errors import (
+    CofferError,
+    IdempotencyKeyReused,
+    Invalid,
+    NotStorable,
+    OutcomeUnknown,
+    Overloaded,
+    Unavailable,
+    WalletBusy,
+)
+from WalletCore.domain.model import Document
+from WalletCore.domain.money import Currencies
+from WalletCore.store import MAX_KEY_CHARACTERS
+
+CONTRACT_VERSION: Final = "1.0.0"
+"""The version of the HTTP contract under ``/api/v1``."""
+
+API_PREFIX: Final = "/api/"
+
+_ANSWER = "serialization"
+_REQUEST = "validation"
+
+_INTRODUCTION = """\
+Wallets over HTTP: create them, put money in, take it out, read their history.
+
+* **Money** is an exact decimal. It is taken as a JSON string or number and answered as a string \
+with as many decimals as the currency has.
+* **Idempotency-Key**: every POST and PATCH takes one. The same key with the same request gives \
+the stored answer again, with `Idempotency-Replayed: true`, and nothing is done twice.
+* **Pages**: `limit` items at most; `next_cursor` leads on.
+* **Problems** are `application/problem+json` ([RFC 9457](https://www.rfc-editor.org/rfc/rfc9457)) \
+with a stable `code`; each endpoint lists its own.
+
+<details><summary>All problems</summary>
+
+| status | code | meaning |
+|---|---|---|
+{rows}
+
+</details>
+"""
+
+_TAGS: Final = (
+    ("Wallets", "Create, list, read and change wallets."),
+    ("Operations", "Move money, and read how it moved."),
+    ("Ledger", "The books as a whole."),
+    ("Events", "The log of everything that happened."),
+    ("Service", "How the service itself is doing."),
+)
+
+_IDEMPOTENCY_KEY: Final[Document] = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "Makes the request safe to repeat: 1 to "
+    f"{MAX_KEY_CHARACTERS} visible ASCII characters of your own, best a new UUID.",
+    "schema": {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": MAX_KEY_CHARACTERS,
+        "pattern": IDEMPOTENCY_KEY_PATTERN,
+    },
+}
+
+_HEADERS: Final[Document] = {
+    "X-Request-Id": {
+        "description": "Your own X-Request-Id if you sent one, else a new one. The log has it too.",
+        "required": True,
+        "schema": {"type": "string", "minLength": 1, "maxLength": 128},
+    },
+    "Idempotency-Replayed": {
+        "description": "Present when this is the stored answer to an earlier request.",
+        "schema": {"type": "string", "const": "true"},
+    },
+    "Location": {
+        "description": "The path of what was made.",
+        "required": True,
+        "schema": {"type": "string", "format": "uri-reference"},
+    },
+    "Retry-After": {
+        "description": "Seconds to wait before trying again.",
+        "required": True,
+        "schema": {"type": "string", "pattern": "^[0-9]+$"},
+    },
+}
+
+_PROBLEM: Final[Document] = {
+    "title": "Problem",
+    "description": "What is answered instead of a result (RFC 9457).",
+    "type": "object",
+    "required": ["type", "title", "status", "code", "detail"],
+    "properties": {
+        "type": {"type": "string", "pattern": "^urn:coffer:problem:[a-z_]+$"},
+        "title": {"type": "string", "description": "The same for every problem of this code."},
+        "status": {"type": "integer", "minimum": 400, "maximum": 599},
+        "code": {"type": "string", "enum": sorted({kind.code for kind in PROBLEMS})},
+        "detail": {"type": "string", "description": "What is wrong here, and what to do."},
+        "errors": {
+            "type": "array",
+            "description": "Where the request is not valid, and what is wrong there.",
+            "items": {
+                "type": "object",
+                "required": ["where", "what"],
+                "properties": {"where": {"type": "string"}, "what": {"type": "string"}},
+                "additionalProperties": False,
+            },
+        },
+        "available": {"type": "string", "description": "With insufficient_funds: what there is."},
+        "limit": {"type": "string", "description": "With limit_exceeded: which limit."},
+    },
+    "additionalProperties": False,
+}
+
+
+class _Schemas(GenerateJsonSchema):
+    """Pydantic's schemas without a title on every field that only repeats the field's name."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002
+        return False
+
+
+def build_document(app: Flask, currencies: Currencies) -> Document:
+    """Describe every endpoint that ``app`` has so far. ``currencies``: those that it knows."""
+    rules = [
+        (rule, operation)
+        for rule in app.url_map.iter_rules()
+        if (operation := operation_of(app.view_functions[rule.endpoint]))
+    ]
+    references, schemas = _model_schemas(operation for _, operation in rules)
+    paths: dict[str, Document] = {}
+    for rule, operation in rules:
+        path = re.sub(r"<([^<>]+)>", r"{\1}", rule.rule)
+        method = next(iter(rule.methods - {"HEAD", "OPTIONS"})) if rule.methods else "GET"
+        summary = app.view_functions[rule.endpoint].__doc__ or rule.endpoint
+        paths.setdefault(path, {})[method.lower()] = _describe(
+            rule, operation, summary, references, schemas
+        )
+    # Queries are written out as parameters; nothing refers to their models.
+    queries = {operation.query.__name__ for _, operation in rules if operation.query}
+    document: Document = {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Coffer",
+            "version": CONTRACT_VERSION,
+            "summary": "A self-hosted wallet service.",
+            "description": _INTRODUCTION.format(rows="\n".join(_problem_rows())),
+        },
+        "servers": [{"url": "/", "description": "Where this document comes from."}],
+        "tags": [{"name": name, "description": text} for name, text in _TAGS],
+        "paths": paths,
+        "components": {
+            "schemas": {
+                **{name: schema for name, schema in schemas.items() if name not in queries},
+                **SHARED_SCHEMAS,
+                "CurrencyCode": _currency_schema(currencies),
+                "Problem": _PROBLEM,
+            },
+            "headers": _HEADERS,
+        },
+    }
+    return {name: _with_references(part) for name, part in document.items()}
+
+
+def _model_schemas(
+    operations: Iterator[Operation],
+) -> tuple[dict[tuple[Model, str], Document], Document]:
+    """The schemas of all models by name, and how to refer to each."""
+    models: dict[tuple[Model, Any], None] = {}
+    for operation in operations:
+        models.update(
+            {(model, _REQUEST): None for model in (operation.query, operation.body) if model}
+        )
+        models.update({(model, _ANSWER): None for model in operation.responses.values() if model})
+    written = models_json_schema(
+        list(models), ref_template=SCHEMA_PREFIX + "{model}", schema_generator=_Schemas
+    )
+    references: Any = written[0]
+    schemas: Document = written[1].get("$defs", {})
+    return references, schemas
+
+
+def _describe(
+    rule: Rule,
+    operation: Operation,
+    text: str,
+    references: Mapping[tuple[Model, str], Document],
+    schemas: Document,
+) -> Document:
+    """One operation of a path."""
+    summary, _, description = text.partition("\n")
+    described: Document = {
+        "operationId": rule.endpoint,
+        "tags": [operation.tag],
+        "summary": summary.strip(),
+        "parameters": list(_parameters(rule, operation, references, schemas)),
+        "responses": _responses(rule, operation, references),
+    }
+    if description.strip():
+        described["description"] = re.sub(r"\n +", "\n", description.strip())
+    if operation.body:
+        media: Document = {"schema": references[operation.body, _REQUEST]}
+        examples = schemas[operation.body.__name__].get("examples", [])
+        media["examples"] = {
+            f"example_{number}": {"value": value} for number, value in enumerate(examples, 1)
+        }
+        described["requestBody"] = {
+            "required": not operation.body_may_be_empty,
+            "content": {JSON_TYPE: media},
+        }
+    return described
+
+
+def _parameters(
+    rule: Rule,
+    operation: Operation,
+    references: Mapping[tuple[Model, str], Document],
+    schemas: Document,
+) -> Iterator[Document]:
+    for name in sorted(rule.arguments):
+        yield {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "schema": {"type": "string", "format": "uuid", "pattern": UUID_PATTERN},
+            "example": WALLET_EXAMPLE["id"],
+        }
+    if operation.query:
+        schema = schemas[references[operation.query, _REQUEST]["$ref"].removeprefix(SCHEMA_PREFIX)]
+        for name, described in schema["properties"].items():
+            yield {
+                "name": name,
+                "in": "query",
+                "required": False,
+                "description": described.get("description", ""),
+                "schema": _query_schema(described),
+            }
+    if operation.idempotent:
+        yield _IDEMPOTENCY_KEY
+
+
+def _query_schema(described: Document) -> Document:
+    """A field's schema as a query's: there a field is left out, it cannot be null."""
+    schema = {key: value for key, value in described.items() if key != "description"}
+    if schema.get("default", ...) is None:
+        del schema["default"]
+    given = [branch for branch in schema.pop("anyOf", []) if branch != {"type": "null"}]
+    return {**schema, **(given[0] if given else {})}
+
+
+def _responses(
+    rule: Rule, operation: Operation, references: Mapping[tuple[Model, str], Document]
+) -> Document:
+    """The answers by status: good ones with their models, problems with their codes."""
+    responses: Document = {}
+    for status, model in operation.responses.items():
+        media: Document = {"schema": {"type": "string"}}
+        if model is not None:
+            media = {"schema": references[model, _ANSWER]}
+            if model.__name__ in ANSWER_EXAMPLES:
+                media["example"] = ANSWER_EXAMPLES[model.__name__]
+        responses[str(status)] = {
+            "description": HTTPStatus(status).phrase,
+            "headers": _header_references(status, operation),
+            "content": {operation.media_type: media},
+        }
+    kinds: dict[int, list[type[CofferError]]] = {}
+    for kind in PROBLEMS:
+        if kind in _errors_of(rule, operation):
+            kinds.setdefault(kind.status, []).append(kind)
+    for status, members in sorted(kinds.items()):
+        responses[str(status)] = {
+            "description": " ".join(f"`{kind.code}`: {_meaning(kind)}" for kind in members),
+            "headers": _header_references(status, operation),
+            "content": {
+                PROBLEM_TYPE: {
+                    "schema": {
+                        "allOf": [
+                            {"$ref": f"{SCHEMA_PREFIX}Problem"},
+                            {"properties": {"code": {"enum": [kind.code for kind in members]}}},
+                        ]
+                    },
+                    "examples": {
+                        kind.code: {"value": kind(_meaning(kind)).problem()} for kind in members
+                    },
+                }
+            },
+        }
+    return responses
+
+
+def _errors_of(rule: Rule, operation: Operation) -> set[type[CofferError]]:
+    """The problems that an endpoint can answer: its own, and what follows from what it takes."""
+    kinds: set[type[CofferError]] = {InternalError, *operation.errors}
+    if rule.arguments or operation.query or operation.body:
+        kinds |= {Invalid, BadRequest}
+    if operation.body:
+        kinds |= {JsonInvalid, UnsupportedMediaType, BodyTooLarge, NotStorable}
+        kinds |= {RequestTimeout, CrossSiteRefused}
+        kinds |= {Overloaded, WalletBusy, OutcomeUnknown}
+    if operation.idempotent:
+        kinds.add(IdempotencyKeyReused)
+    if rule.rule.startswith(API_PREFIX):
+        kinds |= {Unavailable, HostNotAllowed}
+    return kinds
+
+
+def _header_references(status: int, operation: Operation) -> Document:
+    names = ["X-Request-Id"]
+    if operation.idempotent and status < HTTPStatus.INTERNAL_SERVER_ERROR:
+        names.append("Idempotency-Replayed")
+    if status == CREATED:
+        names.append("Location")
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        names.append("Retry-After")
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+
+
+def _problem_rows() -> Iterator[str]:
+    for kind in PROBLEMS:
+        yield f"| {kind.status} | `{kind.code}` | {_meaning(kind)} |"
+
+
+def _meaning(kind: type[CofferError]) -> str:
+    """The first sentences of an error's docstring, on one line."""
+    return " ".join((kind.__doc__ or kind.title).partition("\n\n")[0].split()).replace("``", "`")
+
+
+def _currency_schema(currencies: Currencies) -> Document:
+    return {
+        "title": "CurrencyCode",
+        "description": "ISO 4217 and the currencies of this deployment.",
+        "type": "string",
+        "pattern": CURRENCY_PATTERN,
+        "enum": sorted(currency.code for currency in currencies),
+    }
+
+
+def _with_references(value: Any) -> Any:
+    """``value`` with a reference wherever SHARED_MARK stands for a shared schema."""
+    if isinstance(value, dict):
+        walked = {name: _with_references(item) for name, item in value.items()}
+        name = walked.pop(SHARED_MARK, None)
+        return walked if name is None else {"$ref": SCHEMA_PREFIX + name, **walked}
+    if isinstance(value, list):
+        return [_with_references(item) for item in value]
+    return value

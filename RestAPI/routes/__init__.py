@@ -1,0 +1,1 @@
+"""The endpoints: one file per group, each a class that is given what it needs."""

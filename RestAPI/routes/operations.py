@@ -1,0 +1,91 @@
+"""Operations: deposits, withdrawals, and the history of a wallet."""
+
+from __future__ import annotations
+
+from typing import Final
+from uuid import UUID
+
+from uuid_utils.compat import uuid7
+
+from RestAPI.endpoint import endpoint
+from RestAPI.schemas.operations import Operation, OperationOrder, OperationPage, OperationQuery
+from WalletCore.domain.commands import Deposit, Withdraw
+from WalletCore.domain.errors import (
+    AmountInvalid,
+    AmountOutOfRange,
+    AmountTooPrecise,
+    CursorInvalid,
+    InsufficientFunds,
+    LimitExceeded,
+    OperationNotFound,
+    WalletClosed,
+    WalletFrozen,
+    WalletNotFound,
+)
+from WalletCore.domain.model import Document, OperationType
+from WalletCore.store import IdempotencyKey, OperationFilter, Outcome, PageRequest, Store
+
+TAG: Final = "Operations"
+
+
+class OperationRoutes:
+    """The endpoints that move money, and those that tell how it moved."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    @endpoint(
+        tag=TAG,
+        body=OperationOrder,
+        idempotent=True,
+        responses={200: Operation},
+        errors=(
+            AmountInvalid,
+            AmountOutOfRange,
+            AmountTooPrecise,
+            InsufficientFunds,
+            LimitExceeded,
+            WalletNotFound,
+            WalletFrozen,
+            WalletClosed,
+        ),
+    )
+    def operate(self, wallet_id: UUID, body: OperationOrder, key: IdempotencyKey | None) -> Outcome:
+        """Deposit into or withdraw from a wallet
+
+        A withdrawal is refused when less than its amount is available; then nothing has changed.
+        Send an Idempotency-Key to be able to repeat a request whose answer was lost.
+        """
+        kind = Deposit if body.operation_type is OperationType.DEPOSIT else Withdraw
+        command = kind(
+            wallet_id=wallet_id,
+            operation_id=uuid7(),
+            amount=body.amount,
+            reference=body.reference,
+            description=body.description,
+            metadata=body.metadata,
+        )
+        return self._store.execute(command, key)
+
+    @endpoint(
+        tag=TAG,
+        query=OperationQuery,
+        responses={200: OperationPage},
+        errors=(WalletNotFound, CursorInvalid),
+    )
+    def list_operations(self, wallet_id: UUID, query: OperationQuery) -> Document:
+        """Read a wallet's history
+
+        Newest first, page by page, with the balance before and after each operation.
+        """
+        page = self._store.operations(
+            wallet_id,
+            OperationFilter(query.type, query.since, query.until, query.reference),
+            PageRequest(query.cursor, query.limit),
+        )
+        return {"items": page.items, "next_cursor": page.next_cursor}
+
+    @endpoint(tag=TAG, responses={200: Operation}, errors=(OperationNotFound,))
+    def get_operation(self, operation_id: UUID) -> Document:
+        """Read an operation"""
+        return self._store.operation(operation_id)

@@ -1,0 +1,125 @@
+"""Wallets: create, list, read, change, and their balances."""
+
+from __future__ import annotations
+
+from typing import Final
+from uuid import UUID
+
+from uuid_utils.compat import uuid7
+
+from RestAPI.endpoint import endpoint
+from RestAPI.schemas.wallets import (
+    Balance,
+    BalanceQuery,
+    Wallet,
+    WalletChange,
+    WalletCreation,
+    WalletPage,
+    WalletQuery,
+)
+from WalletCore.domain.commands import UNSET, CreateWallet, UpdateWallet
+from WalletCore.domain.errors import (
+    AmountInvalid,
+    AmountOutOfRange,
+    AmountTooPrecise,
+    CurrencyUnknown,
+    CursorInvalid,
+    WalletClosed,
+    WalletNotEmpty,
+    WalletNotFound,
+)
+from WalletCore.domain.model import Document
+from WalletCore.store import IdempotencyKey, Outcome, PageRequest, Store, WalletFilter
+
+WALLETS_PATH: Final = "/api/v1/wallets"
+TAG: Final = "Wallets"
+
+
+class WalletRoutes:
+    """The endpoints under ``/wallets`` but for operations."""
+
+    def __init__(self, store: Store, default_currency: str) -> None:
+        self._store = store
+        self._default_currency = default_currency
+
+    @endpoint(
+        tag=TAG,
+        body=WalletCreation,
+        body_may_be_empty=True,
+        idempotent=True,
+        responses={201: Wallet},
+        errors=(AmountInvalid, AmountTooPrecise, AmountOutOfRange, CurrencyUnknown),
+        location=f"{WALLETS_PATH}/",
+    )
+    def create_wallet(self, body: WalletCreation, key: IdempotencyKey | None) -> Outcome:
+        """Create a wallet
+
+        It is active and empty. A body is not needed.
+        """
+        command = CreateWallet(
+            wallet_id=uuid7(),
+            currency=body.currency or self._default_currency,
+            owner=body.owner,
+            name=body.name,
+            min_balance=body.min_balance,
+            metadata=body.metadata,
+        )
+        return self._store.execute(command, key)
+
+    @endpoint(
+        tag=TAG,
+        query=WalletQuery,
+        responses={200: WalletPage},
+        errors=(CursorInvalid, CurrencyUnknown),
+    )
+    def list_wallets(self, query: WalletQuery) -> Document:
+        """List wallets
+
+        In the order of their creation, page by page.
+        """
+        if query.currency is not None:
+            # A misspelt currency must not look like one that nobody uses.
+            self._store.currencies[query.currency]
+        page = self._store.wallets(
+            WalletFilter(query.owner, query.currency, query.status),
+            PageRequest(query.cursor, query.limit),
+        )
+        return {"items": page.items, "next_cursor": page.next_cursor}
+
+    @endpoint(tag=TAG, responses={200: Wallet}, errors=(WalletNotFound,))
+    def get_wallet(self, wallet_id: UUID) -> Document:
+        """Read a wallet"""
+        return self._store.wallet(wallet_id)
+
+    @endpoint(
+        tag=TAG,
+        body=WalletChange,
+        idempotent=True,
+        responses={200: Wallet},
+        errors=(WalletNotFound, WalletClosed, WalletNotEmpty),
+    )
+    def change_wallet(
+        self, wallet_id: UUID, body: WalletChange, key: IdempotencyKey | None
+    ) -> Outcome:
+        """Rename a wallet, set its metadata, freeze, unfreeze or close it
+
+        A closed wallet stays closed, and its history stays readable.
+        """
+        sent = body.model_fields_set
+        command = UpdateWallet(
+            wallet_id=wallet_id,
+            name=body.name if "name" in sent else UNSET,
+            metadata=body.metadata if "metadata" in sent else UNSET,
+            status=body.status if "status" in sent else UNSET,
+        )
+        return self._store.execute(command, key)
+
+    @endpoint(tag=TAG, query=BalanceQuery, responses={200: Balance}, errors=(WalletNotFound,))
+    def get_balance(self, wallet_id: UUID, query: BalanceQuery) -> Document:
+        """Read a wallet's balance, now or at a moment
+
+        With `at`, the balance after the last operation up to that moment.
+        """
+        if query.at is None:
+            return self._store.balance(wallet_id)
+        return self._store.balance_at(wallet_id, query.at)

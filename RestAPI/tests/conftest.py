@@ -1,0 +1,34 @@
+"""The service in process, on a memory store of each test module's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from pydantic import SecretStr
+
+from RestAPI.app import create_app
+from WalletCore.open_store import open_store
+from WalletCore.settings import MEMORY_URL, Settings
+
+
+@pytest.fixture(scope="module")
+def app() -> Iterator[Flask]:
+    settings = Settings(database_url=SecretStr(MEMORY_URL), redis_url=None, amqp_url=None)
+    store = open_store(settings)
+    yield create_app(settings, store)
+    store.close()
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    return app.test_client()
+
+
+@pytest.fixture
+def wallet_id(client: FlaskClient) -> str:
+    """A new wallet in USD."""
+    made: str = client.post("/api/v1/wallets", json={"currency": "USD"}).get_json()["id"]
+    return made

@@ -1,0 +1,59 @@
+"""Narrows what schemathesis generates as valid, where JSON Schema has no words for the rule.
+
+Only valid data is touched; what it generates to be refused goes out as it is.
+
+* How many decimals an amount may have, and how large it may be, depends on the currency of the
+  wallet. Whole numbers within the range of every currency are right for all of them.
+* A cursor is one that an earlier answer gave. None is made up here.
+* Metadata has a limit in bytes and in depth.
+"""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import Any
+
+import schemathesis
+
+# This file is loaded by its path, without the project on Python's.
+MOST_METADATA_BYTES = 4096
+MOST_METADATA_DEPTH = 8
+
+MOST_WHOLE_UNITS = 10**10
+"""10^18 minor units of a currency with 8 decimals, the most that a currency can have."""
+
+
+@schemathesis.hook
+def before_call(_context: Any, case: Any, _kwargs: Any) -> None:
+    """Narrow a case that is meant to be accepted."""
+    if case.meta is None or not case.meta.generation.mode.is_positive:
+        return
+    if isinstance(case.query, dict):
+        case.query.pop("cursor", None)
+    if not isinstance(case.body, dict):
+        return
+    for name in {"amount", "min_balance"} & case.body.keys():
+        case.body[name] = _whole(case.body[name])
+    if "metadata" in case.body and not _within_limits(case.body["metadata"]):
+        case.body["metadata"] = {}
+
+
+def _whole(amount: Any) -> str:
+    number = Decimal(str(amount))
+    units = min(MOST_WHOLE_UNITS, max(1, int(abs(number)))) if number else 0
+    return f"-{units}" if number < 0 else str(units)
+
+
+def _within_limits(metadata: Any) -> bool:
+    """Whether the limits that only the description states have nothing against ``metadata``."""
+    size = len(json.dumps(metadata, ensure_ascii=False, separators=(",", ":")).encode())
+    return size <= MOST_METADATA_BYTES and _depth(metadata) <= MOST_METADATA_DEPTH
+
+
+def _depth(value: Any) -> int:
+    if isinstance(value, dict):
+        return 1 + max(map(_depth, value.values()), default=0)
+    if isinstance(value, list):
+        return 1 + max(map(_depth, value), default=0)
+    return 0

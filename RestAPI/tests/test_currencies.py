@@ -1,0 +1,17 @@
+"""A start with currencies that contradict the database is refused before anything is served."""
+
+from __future__ import annotations
+
+import pytest
+
+from RestAPI.cannot_run import CannotRun
+from RestAPI.database import require_currencies
+
+
+def test_other_decimals_than_those_of_the_database(fresh_postgres_url: str) -> None:
+    require_currencies(fresh_postgres_url, "GEM:2")
+    require_currencies(fresh_postgres_url, "GEM:2")
+    with pytest.raises(CannotRun, match="GEM has 2 decimals in this database, not 3"):
+        require_currencies(fresh_postgres_url, "GEM:3")
+    with pytest.raises(CannotRun, match="USD is defined already"):
+        require_currencies(fresh_postgres_url, "USD:2")

@@ -1,0 +1,138 @@
+"""The OpenAPI document, and whether the service is what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from jsonschema import Draft202012Validator
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from RestAPI.openapi import API_PREFIX
+from RestAPI.problems import PROBLEMS
+
+Document = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def document(app: Flask) -> Document:
+    found: Document = app.test_client().get("/openapi.json").get_json()
+    return found
+
+
+def operations(document: Document) -> Iterator[tuple[str, str, Document]]:
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            yield path, method, operation
+
+
+def schema_of(document: Document, schema: Document) -> Draft202012Validator:
+    """A validator for a schema whose references lead into the document."""
+    return Draft202012Validator({**schema, "components": document["components"]})
+
+
+def test_the_document_is_valid(document: Document) -> None:
+    OpenAPIV31SpecValidator(document).validate()
+    for schema in document["components"]["schemas"].values():
+        Draft202012Validator.check_schema(schema)
+
+
+def test_no_mark_is_left_and_every_reference_leads_somewhere(document: Document) -> None:
+    def walk(value: Any) -> Iterator[str]:
+        if isinstance(value, dict):
+            assert "x-shared" not in value
+            if "$ref" in value:
+                yield value["$ref"]
+            for item in value.values():
+                yield from walk(item)
+        elif isinstance(value, list):
+            for item in value:
+                yield from walk(item)
+
+    for reference in walk(document):
+        _, _, kind, name = reference.split("/")
+        assert name in document["components"][kind]
+
+
+def test_every_rule_of_the_api_is_described(app: Flask, document: Document) -> None:
+    rules = {
+        (rule.rule.replace("<", "{").replace(">", "}"), method.lower())
+        for rule in app.url_map.iter_rules()
+        if rule.rule.startswith(API_PREFIX)
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+    }
+    described = {
+        (path, method) for path, method, _ in operations(document) if path.startswith(API_PREFIX)
+    }
+    assert described == rules
+
+
+def test_every_operation_says_what_it_does_and_how_it_can_fail(document: Document) -> None:
+    seen = set()
+    for path, method, operation in operations(document):
+        assert operation["summary"]
+        assert operation["operationId"] not in seen
+        seen.add(operation["operationId"])
+        responses = operation["responses"]
+        assert "500" in responses
+        if path.startswith(API_PREFIX):
+            assert "503" in responses
+        if method in ("post", "patch"):
+            names = [parameter["name"] for parameter in operation["parameters"]]
+            assert "Idempotency-Key" in names
+            assert {"409", "413", "415", "422"} <= responses.keys()
+            assert operation["requestBody"]["content"]["application/json"]["examples"]
+        for response in responses.values():
+            assert "X-Request-Id" in response["headers"]
+
+
+def test_the_table_of_problems_is_in_the_introduction(document: Document) -> None:
+    for kind in PROBLEMS:
+        assert f"| {kind.status} | `{kind.code}` |" in document["info"]["description"]
+
+
+def test_objects_are_closed(document: Document) -> None:
+    for name, schema in document["components"]["schemas"].items():
+        if schema.get("type") == "object" and not name.startswith("Metadata"):
+            assert schema["additionalProperties"] is False, name
+
+
+def test_every_example_is_valid_against_its_schema(document: Document) -> None:
+    count = 0
+    for _, _, operation in operations(document):
+        bodies = [operation["requestBody"]] if "requestBody" in operation else []
+        for holder in [*bodies, *operation["responses"].values()]:
+            for media in holder.get("content", {}).values():
+                examples = [item["value"] for item in media.get("examples", {}).values()]
+                if "example" in media:
+                    examples.append(media["example"])
+                for example in examples:
+                    schema_of(document, media["schema"]).validate(example)
+                    count += 1
+    assert count > 50
+
+
+def test_the_deployment_s_currencies_are_listed(document: Document) -> None:
+    listed = document["components"]["schemas"]["CurrencyCode"]["enum"]
+    assert {"USD", "JPY", "COIN"} <= set(listed)
+    assert "XAU" not in listed
+
+
+def test_the_examples_of_requests_work(document: Document, client: FlaskClient) -> None:
+    def examples(path: str, method: str) -> list[Any]:
+        body = document["paths"][path][method]["requestBody"]["content"]["application/json"]
+        return [item["value"] for item in body["examples"].values()]
+
+    wallet_id = None
+    for example in examples("/api/v1/wallets", "post"):
+        answer = client.post("/api/v1/wallets", json=example)
+        assert answer.status_code == 201
+        wallet_id = wallet_id or answer.get_json()["id"]
+    path = f"/api/v1/wallets/{wallet_id}"
+    for example in examples("/api/v1/wallets/{wallet_id}/operation", "post"):
+        assert client.post(f"{path}/operation", json=example).status_code == 200
+    for example in examples("/api/v1/wallets/{wallet_id}", "patch"):
+        assert client.patch(path, json=example).status_code == 200
