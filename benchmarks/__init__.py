@@ -1,0 +1,1 @@
+"""What ``make bench`` runs: the service against a bare Flask route and against pgbench."""

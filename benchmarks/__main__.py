@@ -1,0 +1,157 @@
+"""``python -m benchmarks``: what ``make bench`` runs."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import shutil
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks.measurements import WEB_SERVERS
+from benchmarks.plot import draw
+from benchmarks.profile import PROFILED, profile
+from benchmarks.programs import CannotMeasure, terminate_as_interrupt
+from benchmarks.report import whole
+from benchmarks.stand import ROOT
+from benchmarks.suite import NAMES, PACED_RATE, Options, Run, measure
+from benchmarks.targets import judge
+
+RESULTS: Final = ROOT / "benchmarks/results"
+DOCUMENT: Final = ROOT / "docs/benchmarks.md"
+DOCUMENT_PLOT: Final = ROOT / "docs/benchmarks.png"
+DOCUMENT_RESULT: Final = RESULTS / "published.json"
+"""The figures that the documentation shows; the only ones that are kept in the repository."""
+BEGIN_TABLES: Final = "<!-- tables: written by python -m benchmarks --publish -->"
+END_TABLES: Final = "<!-- end of tables -->"
+
+QUICK: Final = Options(rounds=1, seconds=1.0, wallets=500)
+
+INTERRUPTED_EXIT_CODE: Final = 130
+"""128 and the number of SIGINT, as shells have it."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print, keep. Returns the exit code: 0 also when targets are missed."""
+    parsed = _parser().parse_args(arguments)
+    options = _options(parsed)
+    try:
+        with terminate_as_interrupt():
+            if parsed.profile:
+                print(profile(options, _say))
+                return 0
+            run = measure(options, _say)
+    except CannotMeasure as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("Stopped; nothing is kept.", file=sys.stderr)
+        return INTERRUPTED_EXIT_CODE
+    _keep(run, publish=parsed.publish)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="Measure the service against a bare Flask route on the same server and against "
+        "pgbench on the same PostgreSQL. Starts what it needs by itself and removes it again.",
+    )
+    parser.add_argument("--quick", action="store_true", help="a smoke test of under a minute")
+    parser.add_argument("--rounds", type=_positive_int, help="how often to measure everything")
+    parser.add_argument("--seconds", type=_positive, help="how long each measurement takes")
+    parser.add_argument("--wallets", type=_positive_int, help="how many wallets to spread over")
+    parser.add_argument(
+        "--only",
+        action="append",
+        metavar="NAME",
+        type=_beginning,
+        help=f"measure only what begins so (may be repeated): {', '.join(NAMES)}",
+    )
+    parser.add_argument(
+        "--server", action="append", choices=WEB_SERVERS, help="measure only this server"
+    )
+    parser.add_argument(
+        "--publish", action="store_true", help="put the tables and the plot into docs/benchmarks.md"
+    )
+    parser.add_argument(
+        "--profile",
+        action="store_true",
+        help=f"instead, show where a server's time goes ({PROFILED}), by py-spy",
+    )
+    return parser
+
+
+def _options(parsed: argparse.Namespace) -> Options:
+    given: dict[str, Any] = {
+        "rounds": parsed.rounds,
+        "seconds": parsed.seconds,
+        "wallets": parsed.wallets,
+        "servers": tuple(parsed.server) if parsed.server else None,
+        "only": tuple(parsed.only) if parsed.only else None,
+    }
+    base = QUICK if parsed.quick else Options()
+    return dataclasses.replace(base, **{k: v for k, v in given.items() if v is not None})
+
+
+def _positive_int(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return value
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 1 <= value <= 600:
+        raise argparse.ArgumentTypeError("must be 1 to 600 seconds")
+    return value
+
+
+def _beginning(text: str) -> str:
+    if not any(name.startswith(text) for name in NAMES):
+        raise argparse.ArgumentTypeError(f"must begin one of {', '.join(NAMES)}")
+    return text
+
+
+def _keep(run: Run, *, publish: bool) -> None:
+    """Print the run, and write it to RESULTS as JSON and as a plot."""
+    results = judge(run.measurements)
+    text = whole(run.machine, run.options, run.measurements, results)
+    now = datetime.now(UTC)
+    document = {
+        "measured_at": now.isoformat(timespec="seconds"),
+        "machine": run.machine,
+        "options": run.options,
+        "targets": [result.document() for result in results],
+        "measurements": [measurement.document() for measurement in run.measurements],
+    }
+    RESULTS.mkdir(exist_ok=True)
+    stored = RESULTS / f"{now:%Y%m%dT%H%M%SZ}.json"
+    stored.write_text(json.dumps(document, indent=1) + "\n")
+    plot = stored.with_suffix(".png")
+    draw(run.measurements, PACED_RATE, plot)
+    print(f"\n{text}\n\nKept in {stored.relative_to(ROOT)} and {plot.relative_to(ROOT)}")
+    if publish:
+        _publish(f"Measured on {now:%Y-%m-%d}. {text}", stored, plot)
+
+
+def _publish(text: str, stored: Path, plot: Path) -> None:
+    """Put ``text`` between the marks of the document, and the plot and the figures beside it."""
+    before, _, rest = DOCUMENT.read_text().partition(BEGIN_TABLES)
+    after = rest.partition(END_TABLES)[2]
+    DOCUMENT.write_text(f"{before}{BEGIN_TABLES}\n\n{text}\n\n{END_TABLES}{after}")
+    shutil.copy(stored, DOCUMENT_RESULT)
+    shutil.copy(plot, DOCUMENT_PLOT)
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

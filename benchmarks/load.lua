@@ -1,0 +1,51 @@
+-- Deposits for wrk (https://github.com/wg/wrk): a random wallet out of a file for every request.
+-- Arguments: the file with one wallet id per line, a number that differs from run to run, and
+-- "keyed" to send an Idempotency-Key with every request.
+-- Answers other than 2xx are counted by wrk itself (summary.errors.status); a callback per answer
+-- would cost more than the request.
+
+local threads = 0
+
+function setup(thread)
+    threads = threads + 1
+    thread:set("thread_number", threads)
+end
+
+local ids = {}
+local sent = 0
+local prefix = ""
+local keyed = false
+local head = ""
+
+function init(arguments)
+    for line in io.lines(arguments[1]) do
+        ids[#ids + 1] = line
+    end
+    prefix = arguments[2] .. "-" .. thread_number .. "-"
+    keyed = arguments[3] == "keyed"
+    math.randomseed(tonumber(arguments[2]) + thread_number)
+    head = " HTTP/1.1\r\nHost: " .. wrk.host .. ":" .. wrk.port ..
+        "\r\nContent-Type: application/json\r\nAccept: application/json\r\n" ..
+        "User-Agent: coffer-benchmark\r\n"
+end
+
+function request()
+    sent = sent + 1
+    local body = string.format(
+        '{"operation_type": "DEPOSIT", "amount": "%d.%02d", "reference": "order-%s%d", ' ..
+        '"metadata": {"channel": "web"}}',
+        math.random(1, 999), math.random(0, 99), prefix, sent)
+    local key = keyed and "Idempotency-Key: " .. prefix .. sent .. "\r\n" or ""
+    return "POST /api/v1/wallets/" .. ids[math.random(#ids)] .. "/operation" .. head .. key ..
+        "Content-Length: " .. #body .. "\r\n\r\n" .. body
+end
+
+function done(summary, latency, requests)
+    local errors = summary.errors
+    print(string.format(
+        'RESULT {"requests": %d, "duration_us": %d, "not_2xx": %d, "broken": %d, ' ..
+        '"p50_us": %d, "p99_us": %d}',
+        summary.requests, summary.duration, errors.status,
+        errors.connect + errors.read + errors.write + errors.timeout,
+        latency:percentile(50), latency:percentile(99)))
+end

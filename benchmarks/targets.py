@@ -1,0 +1,142 @@
+"""What the service has to reach, and whether it did. Nothing here does I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from benchmarks.measurements import (
+    DATABASE,
+    GRANIAN,
+    GUNICORN,
+    PERCENT,
+    WEB_SERVERS,
+    Figure,
+    Measurement,
+    Summary,
+    ratio_of,
+    summary_of,
+)
+
+SPREAD_OF_FLOOR_RATIO: Final = 0.40
+HOT_OF_SPREAD_RATIO: Final = 1.0
+HOT_OF_LOCKING_RATIO: Final = {GUNICORN: 1.0, GRANIAN: 1.2}
+GRANIAN_OF_GUNICORN_RATIO: Final = 1.6
+P99_LIMIT_MS: Final = 50.0
+MEMORY_LIMIT_MB: Final = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """``figure``, over ``reference`` if there is one, is to reach or to stay below ``bound``."""
+
+    figure: Figure
+    bound: float
+    reference: Figure | None = None
+    below: bool = False
+    unit: str = ""
+
+    @property
+    def title(self) -> str:
+        """What is compared, in words."""
+        if self.reference is None:
+            return self.figure.name
+        if self.reference.name == self.figure.name:
+            return f"{self.figure.name} / that of {self.reference.server}"
+        return f"{self.figure.name} / {self.reference.name}"
+
+    @property
+    def wanted(self) -> str:
+        """The bound, in words."""
+        return f"{'<' if self.below else '>='} {_number(self.bound, self.unit)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A target and what became of it; ``value`` is None when it was not measured."""
+
+    target: Target
+    value: Summary | None
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the median is on the right side; None when there is none."""
+        if self.value is None:
+            return None
+        if self.target.below:
+            return self.value.median < self.target.bound
+        return self.value.median >= self.target.bound
+
+    @property
+    def verdict(self) -> str:
+        """``met``, ``missed by ...`` or ``not measured``."""
+        if self.value is None:
+            return "not measured"
+        if self.met:
+            return "met"
+        distance = abs(self.value.median - self.target.bound)
+        share = distance / self.target.bound * PERCENT
+        return f"missed by {_number(distance, self.target.unit)} ({share:.1f} %)"
+
+    def document(self) -> dict[str, Any]:
+        """It as JSON."""
+        value = self.value
+        return {
+            "server": self.target.figure.server,
+            "target": f"{self.target.title} {self.target.wanted}",
+            "median": value and value.median,
+            "lowest": value and value.lowest,
+            "highest": value and value.highest,
+            "verdict": self.verdict,
+        }
+
+    @property
+    def reached(self) -> str:
+        """The median and the range, in words."""
+        if self.value is None:
+            return "-"
+        unit = self.target.unit
+        middle, lowest, highest = (
+            _number(v, unit) for v in (self.value.median, self.value.lowest, self.value.highest)
+        )
+        return middle if lowest == highest else f"{middle} ({lowest} to {highest})"
+
+
+def targets_of(server: str) -> list[Target]:
+    """All targets of a web server."""
+    spread, hot = Figure(server, "deposits_spread"), Figure(server, "deposits_hot")
+    locking = Figure(DATABASE, "pgbench_lock_hot")
+    targets = [
+        Target(spread, SPREAD_OF_FLOOR_RATIO, Figure(server, "http_floor")),
+        Target(hot, HOT_OF_SPREAD_RATIO, spread),
+        Target(hot, HOT_OF_LOCKING_RATIO[server], locking),
+    ]
+    if server == GRANIAN:
+        targets += [
+            Target(figure, GRANIAN_OF_GUNICORN_RATIO, Figure(GUNICORN, figure.name))
+            for figure in (spread, hot)
+        ]
+    return [
+        *targets,
+        Target(Figure(server, "p99_spread"), P99_LIMIT_MS, below=True, unit="ms"),
+        Target(Figure(server, "p99_hot"), P99_LIMIT_MS, below=True, unit="ms"),
+        Target(Figure(server, "memory"), MEMORY_LIMIT_MB, below=True, unit="MB"),
+    ]
+
+
+def judge(measurements: Sequence[Measurement]) -> list[Result]:
+    """Every target of every server, judged."""
+    results = []
+    for server in WEB_SERVERS:
+        for target in targets_of(server):
+            if target.reference is None:
+                value = summary_of(measurements, target.figure)
+            else:
+                value = ratio_of(measurements, target.figure, target.reference)
+            results.append(Result(target, value))
+    return results
+
+
+def _number(value: float, unit: str) -> str:
+    return f"{value:.1f} {unit}" if unit else f"{value:.3f}"

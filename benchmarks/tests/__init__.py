@@ -1,0 +1,1 @@
+"""Tests of the benchmarks' arithmetic, and one short real run."""
