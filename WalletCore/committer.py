@@ -24,6 +24,7 @@ from WalletCore.deciding import (
     counted,
     database_away,
     decide_batch,
+    messages_of,
     name_of,
     outcome_unknown,
     wallets_of,
@@ -109,7 +110,12 @@ class Committer:
         self._thread = threading.Thread(target=self._run, name="committer", daemon=True)
         self._thread.start()
 
-    def submit(self, command: Command, key: IdempotencyKey | None = None) -> Outcome:
+    def submit(
+        self,
+        command: Command,
+        key: IdempotencyKey | None = None,
+        traceparent: str | None = None,
+    ) -> Outcome:
         """Wait until ``command`` is decided and durable.
 
         Raises Overloaded (not done), WalletBusy (not done), Unavailable (not done), OutcomeUnknown.
@@ -120,7 +126,7 @@ class Committer:
         try:
             if self._closing or not self.alive():
                 raise counted(Unavailable("This process is shutting down; nothing was done."))
-            submission = Submission(command, key)
+            submission = Submission(command, key, traceparent)
             self._queue.put(submission)
             if not submission.done.acquire(timeout=QUEUE_WAIT_SECONDS):
                 if submission.claim.acquire(blocking=False):
@@ -192,7 +198,9 @@ class Committer:
                 if item is None:
                     self._queue.put(None)
                     break
-                if loaded.wallets.keys() >= set(wallets_of(item.command)):
+                if loaded.wallets.keys() >= set(
+                    wallets_of(item.command)
+                ) and loaded.messages.keys() >= set(messages_of(item.command)):
                     joining.append(item)
                 else:
                     self._left_over.append(item)
@@ -245,7 +253,13 @@ class Committer:
             try:
                 keys = {name_of(s.key) for s in batch if s.key}
                 wallets = {wallet for s in batch for wallet in wallets_of(s.command)}
-                loaded = transaction.load(sorted(wallets), sorted(keys), skip_locked=skip_locked)
+                messages = {message for s in batch for message in messages_of(s.command)}
+                loaded = transaction.load(
+                    sorted(wallets),
+                    sorted(keys),
+                    skip_locked=skip_locked,
+                    message_ids=sorted(messages),
+                )
                 if joinable:
                     loaded = self._join(transaction, batch, loaded)
                 results, changes, remembered = decide_batch(batch, loaded, self._currencies)

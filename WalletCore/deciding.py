@@ -11,7 +11,7 @@ from uuid import UUID
 import orjson
 from uuid_utils.compat import uuid7
 
-from WalletCore.domain.commands import Command, CreateWallet
+from WalletCore.domain.commands import Command, CreateWallet, SendMessage, SetMessageStatus
 from WalletCore.domain.errors import (
     CofferError,
     IdempotencyKeyReused,
@@ -38,11 +38,14 @@ class Submission:
     waiting thread, which then gives it up. So a command that is given up was certainly not done.
     """
 
-    __slots__ = ("claim", "command", "done", "key", "result")
+    __slots__ = ("claim", "command", "done", "key", "result", "traceparent")
 
-    def __init__(self, command: Command, key: IdempotencyKey | None) -> None:
+    def __init__(
+        self, command: Command, key: IdempotencyKey | None, traceparent: str | None = None
+    ) -> None:
         self.command = command
         self.key = key
+        self.traceparent = traceparent
         self.claim = threading.Lock()
         self.done = threading.Lock()
         self.done.acquire()
@@ -55,7 +58,7 @@ def decide_batch(
     """Decide every command in order. Gives a result for each, what is to be written, and the
     answers that are to be remembered under their keys.
     """
-    ledger = Ledger(loaded.wallets, currencies, datetime.now(UTC), uuid7)
+    ledger = Ledger(loaded.wallets, currencies, datetime.now(UTC), uuid7, loaded.messages)
     fresh: dict[KeyName, Remembered] = {}
     results = [_decide_one(submission, ledger, loaded, fresh) for submission in batch]
     return results, ledger.changes, fresh
@@ -75,9 +78,12 @@ def _decide_one(
             if earlier.request_hash != key.request_hash:
                 return _refusal_outcome(counted(_reused()))
             return Outcome(earlier.status, earlier.body, replayed=True)
-    if not loaded.busy_wallets.isdisjoint(wallets_of(submission.command)):
+    if not (
+        loaded.busy_wallets.isdisjoint(wallets_of(submission.command))
+        and loaded.busy_messages.isdisjoint(messages_of(submission.command))
+    ):
         return counted(busy())
-    answer = ledger.decide(submission.command)
+    answer = ledger.decide(submission.command, submission.traceparent)
     if isinstance(answer, Accepted):
         outcome = Outcome(answer.status, _json(answer.document))
     else:
@@ -89,7 +95,14 @@ def _decide_one(
 
 def wallets_of(command: Command) -> tuple[UUID, ...]:
     """The existing wallets that ``command`` must lock; a new wallet needs no lock."""
-    return () if isinstance(command, CreateWallet) else (command.wallet_id,)
+    if isinstance(command, CreateWallet | SendMessage | SetMessageStatus):
+        return ()
+    return (command.wallet_id,)
+
+
+def messages_of(command: Command) -> tuple[UUID, ...]:
+    """The existing messages that ``command`` must lock."""
+    return (command.event_id,) if isinstance(command, SetMessageStatus) else ()
 
 
 def name_of(key: IdempotencyKey) -> KeyName:

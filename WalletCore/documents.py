@@ -8,9 +8,9 @@ from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
 
-from WalletCore.domain.model import Document, Wallet, rfc3339
+from WalletCore.domain.model import Document, MessageStatus, Wallet, rfc3339
 from WalletCore.domain.money import Currency, format_amount
-from WalletCore.store import Page
+from WalletCore.paging import Page
 
 Row = TypeVar("Row")
 
@@ -39,6 +39,16 @@ def balance_at_document(
         "at": rfc3339(at),
         "seq": seq,
     }
+
+
+def event_document(body: Document, *, recorded: bool, status: str | None) -> Document:
+    """An event as it is answered: its CloudEvents form, and ``status`` as one attribute more.
+
+    ``recorded``: whether the worker has it; ``status``: what was set by hand.
+    """
+    if status is None:
+        status = MessageStatus.PROCESSED if recorded else MessageStatus.NOT_PROCESSED
+    return {**body, "status": str(status)}
 
 
 @dataclass(slots=True)

@@ -20,6 +20,7 @@ from WalletCore.documents import (
     Totals,
     balance_at_document,
     balance_document,
+    event_document,
     page_of,
     trial_balance_document,
 )
@@ -31,18 +32,19 @@ from WalletCore.domain.model import (
     Document,
     Entry,
     Event,
+    Message,
     Wallet,
     operation_document,
     wallet_document,
 )
 from WalletCore.domain.money import Currencies
+from WalletCore.memory_inbox import MemoryInbox, MemoryWorker
+from WalletCore.paging import Page, PageRequest
 from WalletCore.store import (
     IdempotencyKey,
     Loaded,
     OperationFilter,
     Outcome,
-    Page,
-    PageRequest,
     Remembered,
     WalletFilter,
 )
@@ -61,6 +63,7 @@ class MemoryLedger:
         self.operations: dict[UUID, Entry] = {}
         self.events: list[Event] = []
         self.event_places: dict[UUID, int] = {}
+        self.messages: dict[UUID, Message] = {}
         self.remembered: dict[tuple[str, str], Remembered] = {}
 
     @contextmanager
@@ -75,11 +78,15 @@ class MemoryLedger:
         keys: Sequence[tuple[str, str]],
         *,
         skip_locked: bool,  # noqa: ARG002 - nothing is ever locked by somebody else here
+        message_ids: Sequence[UUID] = (),
     ) -> Loaded:
         """Copies of the wallets, so that a batch that fails leaves no trace."""
         return Loaded(
             {id_: copy.copy(self.wallets[id_]) for id_ in wallet_ids if id_ in self.wallets},
             {key: self.remembered[key] for key in keys if key in self.remembered},
+            messages={
+                id_: copy.copy(self.messages[id_]) for id_ in message_ids if id_ in self.messages
+            },
         )
 
     def join(self, keys: Sequence[tuple[str, str]]) -> Loaded:
@@ -90,6 +97,8 @@ class MemoryLedger:
         """Put everything in its place."""
         self.wallets.update(changes.created)
         self.wallets.update(changes.changed)
+        self.messages.update(changes.sent)
+        self.messages.update(changes.marked)
         for entry in changes.entries:
             self.entries[entry.wallet_id].append(entry)
             self.operations[entry.operation_id] = entry
@@ -97,6 +106,11 @@ class MemoryLedger:
             self.event_places[event.id] = len(self.events)
             self.events.append(event)
         self.remembered.update(remembered)
+
+    def events_from(self, place: int, limit: int) -> list[Event]:
+        """The log from ``place`` on, at most ``limit`` events."""
+        with self.lock:
+            return self.events[place : place + limit]
 
     def close(self) -> None:
         """Nothing to let go of."""
@@ -111,10 +125,17 @@ class MemoryStore:
         self.currencies = currencies
         self._ledger = MemoryLedger()
         self._committer = Committer(self._ledger, currencies, waiting_limit=waiting_limit)
+        self.notifications = MemoryInbox()
+        self._worker = MemoryWorker(self.notifications, self._ledger.events_from)
 
-    def execute(self, command: Command, key: IdempotencyKey | None = None) -> Outcome:
+    def execute(
+        self,
+        command: Command,
+        key: IdempotencyKey | None = None,
+        traceparent: str | None = None,
+    ) -> Outcome:
         """See Store."""
-        return self._committer.submit(command, key)
+        return self._committer.submit(command, key, traceparent)
 
     def wallet(self, wallet_id: UUID) -> Document:
         """See Store."""
@@ -193,7 +214,7 @@ class MemoryStore:
             place = self._ledger.event_places.get(event_id)
             if place is None:
                 raise EventNotFound(f"There is no event {event_id} in the log.")
-            return self._ledger.events[place].body
+            return self._event_document(self._ledger.events[place])
 
     def events(self, page: PageRequest) -> Page:
         """See Store."""
@@ -202,7 +223,8 @@ class MemoryStore:
             (start,) = decode_cursor("events", page.cursor, int)
         with self._ledger.lock:
             found = self._ledger.events[start : start + page.limit]
-        return Page([e.body for e in found], encode_cursor("events", start + len(found)))
+            documents = [self._event_document(event) for event in found]
+        return Page(documents, encode_cursor("events", start + len(found)))
 
     def trial_balance(self) -> Document:
         """See Store."""
@@ -229,6 +251,15 @@ class MemoryStore:
     def close(self) -> None:
         """See Store."""
         self._committer.close()
+        self._worker.close()
+
+    def _event_document(self, event: Event) -> Document:
+        message = self._ledger.messages.get(event.id)
+        return event_document(
+            event.body,
+            recorded=self.notifications.has(event.id),
+            status=message.status if message is not None else None,
+        )
 
     def _wallet(self, wallet_id: UUID) -> Wallet:
         with self._ledger.lock:

@@ -29,6 +29,19 @@ class Settings(BaseSettings):
     """``redis://...`` for the balance cache; unset: none."""
     amqp_url: SecretStr | None = None
     """``amqp://...`` of the broker; unset: do without."""
+    amqp_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")] = "coffer"
+    """What the names of the exchanges and queues begin with."""
+    amqp_delivery_limit: Annotated[int, Field(ge=1, le=1_000_000)] = 100
+    """How often the queue delivers a message before it goes to the dead queue."""
+    reconcile_after_seconds: Annotated[float, Field(ge=1, le=86_400)] = 60
+    """After this long an event that no worker has recorded is published again."""
+    log_retention_days: Annotated[int, Field(ge=1, le=36_500)] = 30
+    """How long the event log is kept, at least; what is not recorded stays longer."""
+    key_retention_days: Annotated[int, Field(ge=1, le=36_500)] = 7
+    """How long Idempotency-Keys are remembered, at least."""
+    relay_port: Annotated[int, Field(ge=0, le=65535)] = 8001
+    worker_port: Annotated[int, Field(ge=0, le=65535)] = 8002
+    """Where relay and worker tell of their health and metrics, on ``host``."""
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     data_dir: Path = Path(".local")
@@ -44,6 +57,8 @@ class Settings(BaseSettings):
     """Server processes; unset: one per core."""
     threads: Annotated[int, Field(ge=2, le=1024)] = 64
     """Request threads per process: the more wait together, the larger the batches."""
+    max_streams: Annotated[int, Field(ge=0, le=512)] = 16
+    """Streams of notifications per process; 0: none. See ``stream_limit``."""
     web_server: Literal["gunicorn", "granian"] = "gunicorn"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["auto", "console", "json"] = "auto"
@@ -60,6 +75,18 @@ class Settings(BaseSettings):
         if self.in_memory:
             return 1
         return self.workers or os.cpu_count() or 1
+
+    @property
+    def stream_limit(self) -> int:
+        """Streams per process: the setting, but at most half as many as there are threads."""
+        return min(self.max_streams, self.threads // 2)
+
+    @property
+    def server_threads(self) -> int:
+        """Threads of a server process. A stream keeps one, so each has one beside those of the
+        requests, and what open_store reserves of these stays free for reads.
+        """
+        return self.threads + self.stream_limit
 
     @property
     def in_memory(self) -> bool:

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
 from WalletCore.domain.commands import Command
 from WalletCore.domain.ledger import Changes
-from WalletCore.domain.model import Document, OperationType, Wallet, WalletStatus
+from WalletCore.domain.model import Document, Message, OperationType, Wallet, WalletStatus
 from WalletCore.domain.money import Currencies
+from WalletCore.inbox import Notifications
+from WalletCore.paging import Page, PageRequest
 
-DEFAULT_PAGE_ITEMS = 50
-MAX_PAGE_ITEMS = 200
 MAX_KEY_CHARACTERS = 255
 
 
@@ -54,22 +54,6 @@ class Remembered:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
-    """A part of a listing. ``next_cursor`` is None at its end."""
-
-    items: list[Document]
-    next_cursor: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class PageRequest:
-    """Which part: after ``cursor`` (None: from the start), at most ``limit`` items."""
-
-    cursor: str | None = None
-    limit: int = DEFAULT_PAGE_ITEMS
-
-
-@dataclass(frozen=True, slots=True)
 class WalletFilter:
     """Which wallets; None means any."""
 
@@ -98,10 +82,20 @@ class Store(Protocol):
     def currencies(self) -> Currencies:
         """The currencies that wallets can be in."""
 
-    def execute(self, command: Command, key: IdempotencyKey | None = None) -> Outcome:
+    @property
+    def notifications(self) -> Notifications:
+        """What the worker has recorded."""
+
+    def execute(
+        self,
+        command: Command,
+        key: IdempotencyKey | None = None,
+        traceparent: str | None = None,
+    ) -> Outcome:
         """Decide and keep ``command``; durable when this returns.
 
-        Refusals come back as outcomes. Raises Unavailable and those below it.
+        ``traceparent`` goes into its events. Refusals come back as outcomes. Raises Unavailable and
+        those below it.
         """
 
     def wallet(self, wallet_id: UUID) -> Document:
@@ -123,10 +117,10 @@ class Store(Protocol):
         """A wallet's operations, newest first. Raises WalletNotFound, CursorInvalid."""
 
     def event(self, event_id: UUID) -> Document:
-        """One event of the log, a CloudEvent. Raises EventNotFound."""
+        """One event of the log: a CloudEvent, and its ``status``. Raises EventNotFound."""
 
     def events(self, page: PageRequest) -> Page:
-        """The log, oldest first, each event a CloudEvent.
+        """The log, oldest first, each event a CloudEvent with its ``status`` beside.
 
         ``next_cursor`` is never None: an empty page means that there is nothing more yet, and the
         same cursor goes on later. Rows committed late are never skipped. Raises CursorInvalid.
@@ -150,22 +144,29 @@ class Store(Protocol):
 class Loaded:
     """What a transaction locked and read: wallets that exist, answers that are remembered.
 
-    ``busy_wallets`` and ``busy_keys`` are those that somebody else kept locked.
+    ``busy_wallets``, ``busy_keys`` and ``busy_messages`` are those that somebody else kept locked.
     """
 
     wallets: dict[UUID, Wallet]
     remembered: dict[tuple[str, str], Remembered]
     busy_wallets: frozenset[UUID] = frozenset()
     busy_keys: frozenset[tuple[str, str]] = frozenset()
+    messages: dict[UUID, Message] = field(default_factory=dict)
+    busy_messages: frozenset[UUID] = frozenset()
 
 
 class Transaction(Protocol):
     """One unit of work, open. Leaving its block without ``save`` changes nothing."""
 
     def load(
-        self, wallet_ids: Sequence[UUID], keys: Sequence[tuple[str, str]], *, skip_locked: bool
+        self,
+        wallet_ids: Sequence[UUID],
+        keys: Sequence[tuple[str, str]],
+        *,
+        skip_locked: bool,
+        message_ids: Sequence[UUID] = (),
     ) -> Loaded:
-        """Lock the keys, then the wallets, each in one order for everybody; read both."""
+        """Lock the keys, the wallets, then the messages, in one order for everybody; read all."""
 
     def join(self, keys: Sequence[tuple[str, str]]) -> Loaded:
         """Lock more keys, each only if it can be had at once (the others are busy), and read them.

@@ -160,6 +160,8 @@ def _configure_libraries(
     root.setLevel(max(level, logging.WARNING))
     # Psycopg warns of every pipeline that an error ended; the error itself is raised and judged.
     logging.getLogger("psycopg").setLevel(logging.ERROR)
+    # Pika tells of each failed connect in six lines; relay and worker say it in one.
+    logging.getLogger("pika").setLevel(logging.CRITICAL)
     logging.captureWarnings(capture=True)
 
 

@@ -11,7 +11,16 @@ from decimal import Decimal
 from typing import Final
 from uuid import UUID
 
-from WalletCore.domain.commands import UNSET, Command, CreateWallet, Deposit, UpdateWallet, Withdraw
+from WalletCore.domain.commands import (
+    UNSET,
+    Command,
+    CreateWallet,
+    Deposit,
+    SendMessage,
+    SetMessageStatus,
+    UpdateWallet,
+    Withdraw,
+)
 from WalletCore.domain.model import Document
 from WalletCore.store import IdempotencyKey
 
@@ -61,6 +70,8 @@ class Model:
         """Status and code, with nothing remembered."""
         if isinstance(command, CreateWallet):
             return self._create(command)
+        if isinstance(command, SendMessage | SetMessageStatus):
+            raise NotImplementedError("the model knows wallets alone")
         wallet = self.wallets.get(command.wallet_id)
         if wallet is None:
             return 404, "wallet_not_found"

@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import TypeAlias
 from uuid import UUID
 
-from WalletCore.domain.model import Document, WalletStatus
+from WalletCore.domain.model import Document, MessageStatus, WalletStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,4 +69,23 @@ class Withdraw:
     metadata: Document = field(default_factory=dict)
 
 
-Command: TypeAlias = CreateWallet | UpdateWallet | Deposit | Withdraw
+@dataclass(frozen=True, slots=True)
+class SendMessage:
+    """Tell ``user_id`` something of one's own, on the same way as everything that happens."""
+
+    event_id: UUID
+    user_id: str
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetMessageStatus:
+    """Set by hand what is read as the status of the message ``event_id``."""
+
+    event_id: UUID
+    status: MessageStatus
+
+
+Command: TypeAlias = (
+    CreateWallet | UpdateWallet | Deposit | Withdraw | SendMessage | SetMessageStatus
+)

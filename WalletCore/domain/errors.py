@@ -14,15 +14,18 @@ The tree::
         WalletNotFound            404  wallet_not_found
         OperationNotFound         404  operation_not_found
         EventNotFound             404  event_not_found
+        NotificationNotFound      404  notification_not_found
       Refused                          decided under the lock, remembered under the key
         InsufficientFunds         400  insufficient_funds
         LimitExceeded             400  limit_exceeded
         WalletFrozen              409  wallet_frozen
         WalletClosed              409  wallet_closed
         WalletNotEmpty            409  wallet_not_empty
+        EventStatusFixed          409  event_status_fixed
       IdempotencyKeyReused        409  idempotency_key_reused
       Unavailable                 503  unavailable (nothing was changed; retry)
         Overloaded                503  overloaded
+          TooManyStreams          503  too_many_streams
         WalletBusy                503  wallet_busy
         OutcomeUnknown            503  outcome_unknown (a retry under the same key tells)
 
@@ -142,6 +145,13 @@ class EventNotFound(NotFound):
     title = "There is no such event"
 
 
+class NotificationNotFound(NotFound):
+    """There is no notification with this id."""
+
+    code = "notification_not_found"
+    title = "There is no such notification"
+
+
 class Refused(CofferError):
     """Decided under the wallet's lock against the request; remembered under its key."""
 
@@ -188,6 +198,14 @@ class WalletNotEmpty(Refused):
     title = "The wallet is not empty"
 
 
+class EventStatusFixed(Refused):
+    """The status of what happened to a wallet is for the worker's record alone to decide."""
+
+    status = 409
+    code = "event_status_fixed"
+    title = "The status of this event cannot be set"
+
+
 class IdempotencyKeyReused(CofferError):
     """The key was used before, with another request."""
 
@@ -209,6 +227,13 @@ class Overloaded(Unavailable):
 
     code = "overloaded"
     title = "The service is overloaded"
+
+
+class TooManyStreams(Overloaded):
+    """The process serves as many streams as it may. Poll instead, or try again later."""
+
+    code = "too_many_streams"
+    title = "There are too many streams"
 
 
 class WalletBusy(Unavailable):

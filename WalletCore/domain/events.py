@@ -2,7 +2,9 @@
 
 https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md
 Extension attributes: ``wallet`` (its id) and ``walletseq`` (contiguous from 1 per wallet, so that a
-consumer can prove order and loss).
+consumer can prove order and loss); ``userid``, whom it concerns, if anybody is named; and
+``traceparent`` where the request that caused it had one
+(https://github.com/cloudevents/spec/blob/main/cloudevents/extensions/distributed-tracing.md).
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from WalletCore.domain.model import Document, Event, Wallet, rfc3339
+from WalletCore.domain.model import Document, Event, Message, Wallet, rfc3339
 
 SOURCE = "/coffer"
 """The CloudEvents ``source`` of everything that this service announces."""
@@ -26,22 +28,25 @@ class EventType(StrEnum):
     WALLET_FROZEN = "coffer.wallet.frozen"
     WALLET_UNFROZEN = "coffer.wallet.unfrozen"
     WALLET_CLOSED = "coffer.wallet.closed"
+    MESSAGE = "coffer.message"
+    MESSAGE_UPDATED = "coffer.message.updated"
 
 
 def wallet_event(
-    event_id: UUID, type_: EventType, wallet: Wallet, data: Document, at: datetime
+    event_id: UUID,
+    type_: EventType,
+    wallet: Wallet,
+    data: Document,
+    at: datetime,
+    *,
+    traceparent: str | None = None,
 ) -> Event:
     """The event of the change that made ``wallet`` what it is now (``walletseq`` = version)."""
     body = {
-        "specversion": "1.0",
-        "id": str(event_id),
-        "source": SOURCE,
-        "type": type_.value,
-        "subject": f"wallets/{wallet.id}",
-        "time": rfc3339(at),
-        "datacontenttype": "application/json",
+        **_attributes(event_id, type_, f"wallets/{wallet.id}", at),
         "wallet": str(wallet.id),
         "walletseq": wallet.version,
+        **_optional(wallet.owner, traceparent),
         "data": data,
     }
     return Event(
@@ -53,3 +58,47 @@ def wallet_event(
         body=body,
         created_at=at,
     )
+
+
+def message_event(
+    event_id: UUID,
+    type_: EventType,
+    message: Message,
+    data: Document,
+    at: datetime,
+    *,
+    traceparent: str | None = None,
+) -> Event:
+    """The event of a message, which belongs to no wallet."""
+    body = {
+        **_attributes(event_id, type_, f"messages/{message.id}", at),
+        **_optional(message.user_id, traceparent),
+        "data": data,
+    }
+    return Event(
+        id=event_id,
+        wallet_id=None,
+        seq=None,
+        type=type_.value,
+        user_id=message.user_id,
+        body=body,
+        created_at=at,
+    )
+
+
+def _attributes(event_id: UUID, type_: EventType, subject: str, at: datetime) -> Document:
+    return {
+        "specversion": "1.0",
+        "id": str(event_id),
+        "source": SOURCE,
+        "type": type_.value,
+        "subject": subject,
+        "time": rfc3339(at),
+        "datacontenttype": "application/json",
+    }
+
+
+def _optional(user_id: str | None, traceparent: str | None) -> Document:
+    """The attributes that an event has or has not: in CloudEvents none is null or empty."""
+    named = {"userid": user_id, "traceparent": traceparent}
+    return {name: value for name, value in named.items() if value}

@@ -19,6 +19,8 @@ from WalletCore.domain.commands import (
     Command,
     CreateWallet,
     Deposit,
+    SendMessage,
+    SetMessageStatus,
     Unset,
     UpdateWallet,
     Withdraw,
@@ -26,6 +28,7 @@ from WalletCore.domain.commands import (
 from WalletCore.domain.errors import (
     AmountInvalid,
     CofferError,
+    EventStatusFixed,
     InsufficientFunds,
     LimitExceeded,
     WalletClosed,
@@ -33,15 +36,17 @@ from WalletCore.domain.errors import (
     WalletNotEmpty,
     WalletNotFound,
 )
-from WalletCore.domain.events import EventType, wallet_event
+from WalletCore.domain.events import EventType, message_event, wallet_event
 from WalletCore.domain.model import (
     EXTERNAL,
     Document,
     Entry,
     Event,
+    Message,
     OperationType,
     Wallet,
     WalletStatus,
+    message_document,
     operation_document,
     wallet_document,
 )
@@ -72,7 +77,8 @@ class Changes:
     """What a batch leaves to be written, each list in the order in which it happened.
 
     ``created`` are new wallets, ``changed`` those that were loaded and are different now (by id);
-    ``described`` names those of them whose name, metadata or status changed.
+    ``described`` names those of them whose name, metadata or status changed. ``sent`` are new
+    messages, ``marked`` those whose status was set (by id).
     """
 
     created: dict[UUID, Wallet] = field(default_factory=dict)
@@ -80,13 +86,16 @@ class Changes:
     described: set[UUID] = field(default_factory=set)
     entries: list[Entry] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
+    sent: dict[UUID, Message] = field(default_factory=dict)
+    marked: dict[UUID, Message] = field(default_factory=dict)
 
 
 class Ledger:
     """The working set of one batch.
 
-    ``wallets``: the locked wallets by id (what is absent does not exist); they are changed in
-    place. ``now``: the clock after the lock, UTC. ``new_id``: gives ids of events, time-ordered.
+    ``wallets``, ``messages``: the locked ones by id (what is absent does not exist); they are
+    changed in place. ``now``: the clock after the lock, UTC. ``new_id``: gives ids of events,
+    time-ordered.
     """
 
     def __init__(
@@ -95,15 +104,22 @@ class Ledger:
         currencies: Currencies,
         now: datetime,
         new_id: Callable[[], UUID],
+        messages: Mapping[UUID, Message] | None = None,
     ) -> None:
         self._wallets = dict(wallets)
+        self._messages = dict(messages or {})
         self._currencies = currencies
         self._now = now
         self._new_id = new_id
+        self._traceparent: str | None = None
         self.changes = Changes()
 
-    def decide(self, command: Command) -> Answer:
-        """Do ``command`` or refuse it. Never raises for what a client can cause."""
+    def decide(self, command: Command, traceparent: str | None = None) -> Answer:
+        """Do ``command`` or refuse it. Never raises for what a client can cause.
+
+        ``traceparent``: of the request, for its events (https://www.w3.org/TR/trace-context/).
+        """
+        self._traceparent = traceparent
         try:
             return self._RULES[type(command)](self, command)
         except CofferError as refusal:
@@ -188,6 +204,51 @@ class Ledger:
             )
         return self._post(command, OperationType.WITHDRAW, wallet, -amount_minor)
 
+    def _send(self, command: SendMessage) -> Accepted:
+        message = Message(
+            id=command.event_id,
+            user_id=command.user_id,
+            description=command.description,
+            status=None,
+            created_at=self._now,
+            updated_at=self._now,
+        )
+        self._messages[message.id] = message
+        self.changes.sent[message.id] = message
+        data = {"user_id": message.user_id, "description": message.description}
+        self._tell(message.id, EventType.MESSAGE, message, data)
+        return Accepted(CREATED, message_document(message))
+
+    def _set_status(self, command: SetMessageStatus) -> Accepted:
+        message = self._messages.get(command.event_id)
+        if message is None:
+            raise EventStatusFixed(
+                "Only the status of a message of your own can be set; that of what happened to a "
+                "wallet is Processed once the worker has recorded it."
+            )
+        if message.status is not command.status:
+            message.status = command.status
+            message.updated_at = max(self._now, message.updated_at)
+            if message.id not in self.changes.sent:
+                self.changes.marked[message.id] = message
+            data = {"event_id": str(message.id), "status": command.status.value}
+            self._tell(self._new_id(), EventType.MESSAGE_UPDATED, message, data)
+        return Accepted(OK, message_document(message))
+
+    def _tell(
+        self, event_id: UUID, event_type: EventType, message: Message, data: Document
+    ) -> None:
+        self.changes.events.append(
+            message_event(
+                event_id,
+                event_type,
+                message,
+                data,
+                message.updated_at,
+                traceparent=self._traceparent,
+            )
+        )
+
     def _moving(self, wallet_id: UUID, amount: Decimal) -> tuple[Wallet, int]:
         """The wallet whose money is to move, and the amount in its minor units."""
         wallet = self._wallet(wallet_id)
@@ -249,14 +310,24 @@ class Ledger:
 
     def _announce(self, event_type: EventType, wallet: Wallet, data: Document) -> None:
         """Exactly one event per change; its ``walletseq`` is the version that the change made."""
-        event = wallet_event(self._new_id(), event_type, wallet, data, wallet.updated_at)
-        self.changes.events.append(event)
+        self.changes.events.append(
+            wallet_event(
+                self._new_id(),
+                event_type,
+                wallet,
+                data,
+                wallet.updated_at,
+                traceparent=self._traceparent,
+            )
+        )
 
     _RULES: ClassVar[Mapping[type, Callable[[Ledger, Any], Accepted]]] = {
         CreateWallet: _create,
         UpdateWallet: _update,
         Deposit: _deposit,
         Withdraw: _withdraw,
+        SendMessage: _send,
+        SetMessageStatus: _set_status,
     }
 
 

@@ -30,6 +30,13 @@ class OperationType(StrEnum):
     WITHDRAW = "WITHDRAW"
 
 
+class MessageStatus(StrEnum):
+    """Whether the worker has recorded an event."""
+
+    NOT_PROCESSED = "NotProcessed"
+    PROCESSED = "Processed"
+
+
 MAX_CACHED_TIMES = 256
 """Texts of times that are kept: all that a batch writes has the same few."""
 
@@ -85,6 +92,21 @@ class Entry:
     description: str | None
     metadata: Document
     created_at: datetime
+
+
+@dataclass(slots=True)
+class Message:
+    """A message of a client's own; ``id`` is that of its event.
+
+    ``status`` is what was set by hand; None: what the worker's record says.
+    """
+
+    id: UUID
+    user_id: str
+    description: str
+    status: MessageStatus | None
+    created_at: datetime
+    updated_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,4 +166,16 @@ def operation_document(entry: Entry, currency: Currency) -> Document:
         "description": entry.description,
         "metadata": entry.metadata,
         "created_at": rfc3339(entry.created_at),
+    }
+
+
+def message_document(message: Message) -> Document:
+    """A message as it is answered. Nobody has recorded it before it is committed."""
+    return {
+        "event_id": str(message.id),
+        "user_id": message.user_id,
+        "description": message.description,
+        "status": (message.status or MessageStatus.NOT_PROCESSED).value,
+        "created_at": rfc3339(message.created_at),
+        "updated_at": rfc3339(message.updated_at),
     }

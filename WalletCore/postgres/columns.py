@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import orjson
 
-from WalletCore.domain.model import Entry, Event, Wallet, rfc3339
+from WalletCore.domain.model import Entry, Event, Message, Wallet, rfc3339
 from WalletCore.store import Remembered
 
 
@@ -110,6 +110,27 @@ def event_columns(events: Sequence[Event]) -> tuple[str, ...]:
         text_array(e.user_id for e in events),
         text_array(_json(e.body) for e in events),
         array(rfc3339(e.created_at) for e in events),
+    )
+
+
+def message_columns(messages: Sequence[Message]) -> tuple[str, ...]:
+    """Of INSERT_MESSAGES."""
+    return (
+        array(m.id for m in messages),
+        text_array(m.user_id for m in messages),
+        text_array(m.description for m in messages),
+        nullable_array(m.status for m in messages),
+        array(rfc3339(m.created_at) for m in messages),
+        array(rfc3339(m.updated_at) for m in messages),
+    )
+
+
+def mark_columns(messages: Sequence[Message]) -> tuple[str, ...]:
+    """Of MARK_MESSAGES."""
+    return (
+        array(m.id for m in messages),
+        nullable_array(m.status for m in messages),
+        array(rfc3339(m.updated_at) for m in messages),
     )
 
 

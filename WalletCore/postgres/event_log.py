@@ -9,16 +9,21 @@ Only snapshots that were really taken will do: what is visible in one includes e
 transactions waited for. A cut at some transaction id does not, because a transaction takes its id
 before it waits for a wallet, and may write after one with a higher id.
 
+A log that was dumped and restored into another cluster has ids of transactions that mean nothing
+there. ``coffer.adopt_log()`` notices, and notes up to which position the log came from elsewhere:
+that part is visible in every snapshot.
+
 https://www.postgresql.org/docs/current/functions-info.html#FUNCTIONS-PG-SNAPSHOT
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, TextClause, text
 
 from WalletCore.cursor import decode_cursor, encode_cursor
 from WalletCore.domain.errors import CursorInvalid
@@ -40,25 +45,48 @@ NOW = text("SELECT pg_current_snapshot()::text")
 TOP = text("SELECT coalesce(max(position), 0) FROM coffer.events")
 """Asked after a snapshot was taken, at least the highest position visible in it."""
 
+ADOPT = text("SELECT coffer.adopt_log()")
+"""True once after the log came from another cluster; money waits for a moment then."""
+
+_ADOPTED = "(SELECT adopted_position FROM coffer.log_origin)"
+
 BOUNDS = text(
-    "SELECT min(position), max(position) FROM ("
+    "SELECT min(position), max(position) FROM ("  # noqa: S608 - constants of this module
     " SELECT position, xid FROM coffer.events"
     " WHERE xid >= CAST(:first_xid AS xid8) AND xid < CAST(:end_xid AS xid8)"
     " UNION ALL"
     " SELECT position, xid FROM coffer.events WHERE xid = ANY(CAST(:running AS xid8[]))"
     ") AS candidates WHERE pg_visible_in_snapshot(xid, CAST(:until AS pg_snapshot))"
+    f" AND position > {_ADOPTED}"
 )
 """Where a new window lies: its rows are of transactions from A's xmax on, and of those that A names
 as running. Two ranges of one index that has both columns; one condition for both cost 108 ms with
 an old open transaction. Nothing smaller bounds the positions: a snapshot's xmax follows the last
 transaction that has ended, so that younger ones may have drawn theirs long before it was taken."""
 
-ROWS = text(
-    "SELECT position, body FROM coffer.events WHERE position > :after AND position <= :top "
-    "AND pg_visible_in_snapshot(xid, CAST(:until AS pg_snapshot)) "
-    "AND NOT pg_visible_in_snapshot(xid, CAST(:since AS pg_snapshot)) "
-    "ORDER BY position LIMIT :rows"
+_OF_WINDOW = (
+    " FROM coffer.events e WHERE e.position > :after AND e.position <= :top "
+    f"AND (e.position <= {_ADOPTED} "
+    "OR pg_visible_in_snapshot(e.xid, CAST(:until AS pg_snapshot))) "
+    f"AND (CAST(:since AS text) = '{NOTHING}' OR NOT (e.position <= {_ADOPTED} "
+    "OR pg_visible_in_snapshot(e.xid, CAST(:since AS pg_snapshot)))) "
 )
+_IN_ORDER = "ORDER BY e.position LIMIT :rows"
+_RECORDED = "EXISTS (SELECT FROM notifications.inbox i WHERE i.event_id = e.id)"
+_TO_ANNOUNCE = "SELECT e.position, e.id, e.type, e.body, e.created_at"
+
+WITH_STATUS = text(
+    f"SELECT e.position, e.body, {_RECORDED}, "  # noqa: S608
+    "(SELECT m.status FROM coffer.messages m WHERE m.id = e.id)"
+    f"{_OF_WINDOW}{_IN_ORDER}"
+)
+"""For readers: the event, whether the worker has recorded it, the status that was set by hand."""
+
+TO_ANNOUNCE = text(f"{_TO_ANNOUNCE}{_OF_WINDOW}{_IN_ORDER}")
+"""For whoever passes the events on."""
+
+NOT_RECORDED = text(f"{_TO_ANNOUNCE}{_OF_WINDOW}AND NOT {_RECORDED} {_IN_ORDER}")
+"""The same, but only what the worker has not recorded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,46 +111,84 @@ class Window:
         return window
 
 
-def read_log(connection: Connection, cursor: str | None, rows: int) -> tuple[list[str], str]:
-    """Up to ``rows`` bodies after ``cursor`` (None: the beginning), and the cursor that follows.
+START: Final = Window(NOTHING, NOTHING, 0, 0)
+"""Before the first event."""
 
-    Raises CursorInvalid.
+
+def read_log(
+    connection: Connection, cursor: str | None, rows: int
+) -> tuple[list[Sequence[Any]], str]:
+    """Up to ``rows`` rows of WITH_STATUS after ``cursor`` (None: the beginning), and the cursor
+    that follows. Raises CursorInvalid.
     """
-    window = Window.decode(cursor) if cursor is not None else Window(NOTHING, NOTHING, 0, 0)
-    bodies: list[str] = []
+    window = Window.decode(cursor) if cursor is not None else START
+    found, window = read_windows(connection, window, rows, WITH_STATUS)
+    return found, window.encode()
+
+
+def read_windows(
+    connection: Connection, window: Window, rows: int, statement: TextClause
+) -> tuple[list[Sequence[Any]], Window]:
+    """Up to ``rows`` rows of ``statement`` from ``window`` and those after it, and the place that
+    follows. A row begins with its position.
+    """
+    found: list[Sequence[Any]] = []
     while True:
-        wanted = {
-            "since": window.since,
-            "until": window.until,
-            "after": window.after,
-            "top": window.top,
-            "rows": rows - len(bodies),
-        }
-        found = connection.execute(ROWS, wanted).all() if window.after < window.top else []
-        bodies += [row[1] for row in found]
-        if len(bodies) == rows:
-            return bodies, replace(window, after=found[-1][0]).encode()
+        found += read_window(connection, window, rows - len(found), statement)
+        if len(found) == rows:
+            return found, replace(window, after=found[-1][0])
         window = replace(window, after=window.top)
         following = _following(connection, window)
         if following is None:
-            return bodies, window.encode()
+            return found, window
         window = following
+
+
+def read_window(
+    connection: Connection, window: Window, rows: int, statement: TextClause
+) -> Sequence[Sequence[Any]]:
+    """Up to ``rows`` rows of ``statement`` from ``window`` alone."""
+    if window.after >= window.top:
+        return []
+    wanted = {
+        "since": window.since,
+        "until": window.until,
+        "after": window.after,
+        "top": window.top,
+        "rows": rows,
+    }
+    return connection.execute(statement, wanted).all()
+
+
+def snapshot(connection: Connection) -> str:
+    """What is visible now."""
+    text_: str = connection.execute(NOW).scalar_one()
+    return text_
+
+
+def whole_log(connection: Connection) -> Window:
+    """Everything that is visible now."""
+    until = snapshot(connection)
+    return Window(NOTHING, until, 0, connection.execute(TOP).scalar_one())
+
+
+def window_between(connection: Connection, since: str, until: str) -> Window | None:
+    """What is visible in ``until`` and not in ``since``; None if that is nothing."""
+    first, running = _parts(since)
+    end, _ = _parts(until)
+    wanted = {"first_xid": first, "end_xid": end, "running": f"{{{running}}}", "until": until}
+    lowest, highest = connection.execute(BOUNDS, wanted).one()
+    return None if lowest is None else Window(since, until, lowest - 1, highest)
 
 
 def _following(connection: Connection, window: Window) -> Window | None:
     """The window after this one, None if nothing has been committed since."""
-    until: str = connection.execute(NOW).scalar_one()
+    until = snapshot(connection)
     if until == window.until or len(until) > MAX_SNAPSHOT_CHARACTERS:
         return None
     if window.until == NOTHING:
         return Window(NOTHING, until, 0, connection.execute(TOP).scalar_one())
-    first, running = _parts(window.until)
-    end, _ = _parts(until)
-    wanted = {"first_xid": first, "end_xid": end, "running": f"{{{running}}}", "until": until}
-    lowest, highest = connection.execute(BOUNDS, wanted).one()
-    if lowest is None:
-        return None
-    return Window(window.until, until, lowest - 1, highest)
+    return window_between(connection, window.until, until)
 
 
 def _parts(snapshot: str) -> tuple[str, str]:

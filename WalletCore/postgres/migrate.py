@@ -1,8 +1,12 @@
-"""Migrations: bring a database's schema to the newest version, and say where it is."""
+"""Migrations: bring a database's schemas to the newest version, and say where they are.
+
+There are two histories, that of the ledger (``coffer``) and that of what the worker records
+(``notifications``). They are always brought up together, in this order, in one transaction.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -15,46 +19,70 @@ from psycopg import errors, sql
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.pool import NullPool
 
+from WalletCore.postgres import notification_tables, tables
 from WalletCore.postgres.connect import parse_url
-from WalletCore.postgres.event_log import PARTITION_DAYS_AHEAD_WANTED
-from WalletCore.postgres.tables import SCHEMA
+from WalletCore.postgres.event_log import ADOPT, PARTITION_DAYS_AHEAD_WANTED
+
+HISTORIES = {tables.SCHEMA: "migrations", notification_tables.SCHEMA: "notification_migrations"}
+"""The folder of each schema's migrations, in the order of upgrading."""
 
 MIGRATION_LOCK_TIMEOUT_SECONDS = 10
 """How long a migration waits for a table that the service is using, before it gives up."""
 
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('coffer.migrations', 0))"
 
-_GRANTS = """
-GRANT USAGE ON SCHEMA {schema} TO {role};
-GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO {role};
-GRANT INSERT, UPDATE ON {schema}.wallets TO {role};
-GRANT INSERT ON {schema}.entries, {schema}.events, {schema}.currencies TO {role};
-GRANT INSERT, DELETE ON {schema}.idempotency_keys TO {role};
-GRANT USAGE ON ALL SEQUENCES IN SCHEMA {schema} TO {role};
-GRANT EXECUTE ON FUNCTION {schema}.ensure_event_partitions(integer) TO {role};
+_SERVICE_GRANTS = """
+GRANT USAGE ON SCHEMA coffer, notifications TO {role};
+GRANT SELECT ON ALL TABLES IN SCHEMA coffer, notifications TO {role};
+GRANT INSERT, UPDATE ON coffer.wallets, coffer.messages, coffer.followers TO {role};
+GRANT INSERT ON coffer.entries, coffer.events, coffer.currencies TO {role};
+GRANT INSERT, DELETE ON coffer.idempotency_keys TO {role};
+GRANT UPDATE (read_at) ON notifications.notifications TO {role};
+GRANT USAGE ON ALL SEQUENCES IN SCHEMA coffer TO {role};
+GRANT EXECUTE ON FUNCTION coffer.ensure_event_partitions(integer), coffer.adopt_log() TO {role};
 """
+"""What the service and the relay do; never a change of history."""
+
+_WORKER_GRANTS = """
+GRANT USAGE ON SCHEMA coffer, notifications TO {role};
+GRANT SELECT ON coffer.events, coffer.log_origin, coffer.alembic_version TO {role};
+GRANT SELECT, INSERT, UPDATE ON coffer.followers TO {role};
+GRANT EXECUTE ON FUNCTION coffer.adopt_log() TO {role};
+GRANT SELECT ON ALL TABLES IN SCHEMA notifications TO {role};
+GRANT INSERT ON notifications.inbox, notifications.notifications TO {role};
+GRANT USAGE ON ALL SEQUENCES IN SCHEMA notifications TO {role};
+"""
+"""What a worker does: it sees the log and no wallet, and cannot touch any money."""
 
 
-def upgrade(url: str, *, service_url: str | None = None) -> None:
-    """Bring the schema at ``url`` (its owner's connection) to head and make the log's partitions.
+def upgrade(url: str, *, service_url: str | None = None, worker_url: str | None = None) -> None:
+    """Bring the schemas at ``url`` (their owner's connection) to head; make the log's partitions.
 
     Safe to run at the same time from several places: one works, the others wait and find it done.
-    ``service_url``: how the service will connect. If it does so as another role than the owner, the
-    role is made (see ensure_login_role) and granted what the service needs and nothing more.
+    ``service_url``, ``worker_url``: how the service (with the relay) and the worker will connect.
+    Where that is another role than the owner, it is made (see ensure_login_role) and granted what
+    it needs and nothing more.
     Raises sqlalchemy.exc.DBAPIError or psycopg.Error if the database refuses.
     """
     with _locked(url) as connection:
-        connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
-        command.upgrade(_config(connection), "head")
+        for schema in HISTORIES:
+            connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {schema}"))
+            command.upgrade(_config(schema, connection), "head")
         connection.execute(
-            text(f"SELECT {SCHEMA}.ensure_event_partitions(:days)"),
+            text("SELECT coffer.ensure_event_partitions(:days)"),
             {"days": PARTITION_DAYS_AHEAD_WANTED},
         )
-        service_role = parse_url(service_url).username if service_url is not None else None
-        if service_url is not None and service_role not in (None, _owner(connection)):
-            name = ensure_login_role(connection, service_url)
-            role = connection.dialect.identifier_preparer.quote_identifier(name)
-            connection.exec_driver_sql(_GRANTS.format(schema=SCHEMA, role=role))
+        connection.execute(ADOPT)
+        _grant(connection, service_url, _SERVICE_GRANTS)
+        _grant(connection, worker_url, _WORKER_GRANTS)
+
+
+def _grant(connection: Connection, role_url: str | None, grants: str) -> None:
+    if role_url is None or parse_url(role_url).username in (None, _owner(connection)):
+        return
+    name = ensure_login_role(connection, role_url)
+    role = connection.dialect.identifier_preparer.quote_identifier(name)
+    connection.exec_driver_sql(grants.format(role=role))
 
 
 def ensure_login_role(connection: Connection, url: str) -> str:
@@ -84,25 +112,37 @@ def ensure_login_role(connection: Connection, url: str) -> str:
     return parts.username
 
 
-def downgrade(url: str, revision: str = "base") -> None:
-    """Take the schema at ``url`` back to ``revision``; ``base`` is an empty schema."""
+def downgrade(url: str, revision: str = "base", schema: str | None = None) -> None:
+    """Take ``schema`` at ``url``, or both of them, back to ``revision``; ``base`` is empty."""
     with _locked(url) as connection:
-        command.downgrade(_config(connection), revision)
+        for name in reversed(HISTORIES) if schema is None else (schema,):
+            command.downgrade(_config(name, connection), revision)
 
 
 def current(url: str) -> str | None:
-    """The revision of the schema at ``url``, None if nothing was ever migrated."""
+    """The revisions of the schemas at ``url``, None if nothing was ever migrated."""
     with _connected(url) as connection:
-        context = MigrationContext.configure(connection, opts={"version_table_schema": SCHEMA})
-        return context.get_current_revision()
+        found = {
+            schema: MigrationContext.configure(
+                connection, opts={"version_table_schema": schema}
+            ).get_current_revision()
+            for schema in HISTORIES
+        }
+    return _named(found) if any(found.values()) else None
 
 
 def head() -> str:
-    """The newest revision that this program knows."""
-    revision = ScriptDirectory.from_config(_config(None)).get_current_head()
-    if revision is None:
-        raise RuntimeError("the program has no migrations; it is not installed whole")
-    return revision
+    """The newest revisions that this program knows."""
+    return _named(
+        {
+            schema: ScriptDirectory.from_config(_config(schema, None)).get_current_head()
+            for schema in HISTORIES
+        }
+    )
+
+
+def _named(revisions: Mapping[str, str | None]) -> str:
+    return ", ".join(f"{schema} {revision or 'none'}" for schema, revision in revisions.items())
 
 
 def _owner(connection: Connection) -> str:
@@ -111,11 +151,10 @@ def _owner(connection: Connection) -> str:
     return name
 
 
-def _config(connection: Connection | None) -> Config:
+def _config(schema: str, connection: Connection | None) -> Config:
     config = Config()
-    config.set_main_option(
-        "script_location", str(Path(__file__).parent / "migrations").replace("%", "%%")
-    )
+    folder = Path(__file__).parent / HISTORIES[schema]
+    config.set_main_option("script_location", str(folder).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
     return config

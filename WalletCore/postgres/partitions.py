@@ -9,7 +9,7 @@ from typing import Final
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from WalletCore.postgres.event_log import PARTITION_DAYS_AHEAD_WANTED
+from WalletCore.postgres.event_log import ADOPT, PARTITION_DAYS_AHEAD_WANTED
 from WalletCore.telemetry import PARTITION_DAYS_AHEAD, get_logger
 
 CHECK_INTERVAL_SECONDS: Final = 3600
@@ -63,6 +63,8 @@ class PartitionKeeper:
         try:
             with self._engine.connect() as connection:
                 connection.execute(ENSURE, {"days": PARTITION_DAYS_AHEAD_WANTED})
+                if connection.execute(ADOPT).scalar_one():
+                    self._log.warning("log_adopted", hint="it was restored from another cluster")
         except SQLAlchemyError as error:
             self._log.error("partitions_not_made", error=type(error).__name__)
             made = False

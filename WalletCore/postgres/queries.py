@@ -9,7 +9,8 @@ from uuid import UUID
 from sqlalchemy import Select, bindparam, func, select, text
 
 from WalletCore.domain.model import Entry, OperationType
-from WalletCore.postgres.tables import entries, events, wallets
+from WalletCore.postgres.notification_tables import inbox
+from WalletCore.postgres.tables import entries, events, messages, wallets
 from WalletCore.store import OperationFilter, WalletFilter
 
 TRIAL_BALANCE_TIMEOUT_SECONDS = 120
@@ -59,7 +60,15 @@ OPERATION = (
     .join(wallets, wallets.c.id == entries.c.wallet_id)
     .where(entries.c.operation_id == bindparam("operation_id"))
 )
-EVENT = select(events.c.body).where(events.c.id == bindparam("event_id"))
+EVENT = (
+    select(
+        events.c.body,
+        select(inbox.c.event_id).where(inbox.c.event_id == events.c.id).exists(),
+        messages.c.status,
+    )
+    .select_from(events.outerjoin(messages, messages.c.id == events.c.id))
+    .where(events.c.id == bindparam("event_id"))
+)
 
 _LAST_ENTRY = (
     select(entries.c.seq, entries.c.balance_after)

@@ -19,6 +19,12 @@ LOCK_WALLETS: Final = (
 )
 TRY_LOCK_WALLETS: Final = f"{LOCK_WALLETS} SKIP LOCKED"
 EXISTING_WALLETS: Final = "SELECT id FROM coffer.wallets WHERE id = ANY(%s::uuid[])"
+LOCK_MESSAGES: Final = (
+    "SELECT id, user_id, description, status, created_at, updated_at FROM coffer.messages "
+    "WHERE id = ANY(%s::uuid[]) ORDER BY id FOR NO KEY UPDATE"
+)
+TRY_LOCK_MESSAGES: Final = f"{LOCK_MESSAGES} SKIP LOCKED"
+EXISTING_MESSAGES: Final = "SELECT id FROM coffer.messages WHERE id = ANY(%s::uuid[])"
 REMEMBERED: Final = (
     "SELECT k.scope, k.key, k.request_hash, k.status, k.response FROM coffer.idempotency_keys k "
     "JOIN unnest(%s::text[], %s::text[]) AS v(scope, key) ON k.scope = v.scope AND k.key = v.key"
@@ -51,6 +57,16 @@ INSERT_EVENTS: Final = (
     "INSERT INTO coffer.events (id, wallet_id, seq, type, user_id, body, created_at) "
     "SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::bigint[], %s::text[], %s::text[], "
     "%s::text[], %s::timestamptz[])"
+)
+INSERT_MESSAGES: Final = (
+    "INSERT INTO coffer.messages (id, user_id, description, status, created_at, updated_at) "
+    "SELECT * FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::timestamptz[], "
+    "%s::timestamptz[])"
+)
+MARK_MESSAGES: Final = (
+    "UPDATE coffer.messages AS m SET status = v.status, updated_at = v.updated_at "
+    "FROM unnest(%s::uuid[], %s::text[], %s::timestamptz[]) AS v(id, status, updated_at) "
+    "WHERE m.id = v.id"
 )
 INSERT_KEYS: Final = (
     "INSERT INTO coffer.idempotency_keys (scope, key, request_hash, status, response) "

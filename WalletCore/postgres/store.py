@@ -20,6 +20,7 @@ from WalletCore.documents import (
     Totals,
     balance_at_document,
     balance_document,
+    event_document,
     page_of,
     trial_balance_document,
 )
@@ -34,20 +35,15 @@ from WalletCore.domain.errors import (
 from WalletCore.domain.ledger import wallet_not_found
 from WalletCore.domain.model import Document, Wallet, operation_document, wallet_document
 from WalletCore.domain.money import Currencies
+from WalletCore.paging import Page, PageRequest
 from WalletCore.postgres import queries
 from WalletCore.postgres.connect import read_engine
 from WalletCore.postgres.currencies import StoredCurrencies
 from WalletCore.postgres.event_log import read_log
+from WalletCore.postgres.notifications import PostgresNotifications
 from WalletCore.postgres.partitions import PartitionKeeper
 from WalletCore.postgres.transactions import PostgresTransactions, wallet_of_row
-from WalletCore.store import (
-    IdempotencyKey,
-    OperationFilter,
-    Outcome,
-    Page,
-    PageRequest,
-    WalletFilter,
-)
+from WalletCore.store import IdempotencyKey, OperationFilter, Outcome, WalletFilter
 
 READ_TRIES: Final = 3
 """A read whose connection turns out to be dead is done again on another one."""
@@ -77,6 +73,7 @@ class PostgresStore:
         except ValueError:
             self._engine.dispose()
             raise
+        self.notifications = PostgresNotifications(self._read)
         self._partitions = PartitionKeeper(self._engine)
         self._committer = Committer(
             PostgresTransactions(url, self.currencies),
@@ -85,9 +82,14 @@ class PostgresStore:
             after_commit=self._cache.forget,
         )
 
-    def execute(self, command: Command, key: IdempotencyKey | None = None) -> Outcome:
+    def execute(
+        self,
+        command: Command,
+        key: IdempotencyKey | None = None,
+        traceparent: str | None = None,
+    ) -> Outcome:
         """See Store."""
-        return self._committer.submit(command, key)
+        return self._committer.submit(command, key, traceparent)
 
     def wallet(self, wallet_id: UUID) -> Document:
         """See Store."""
@@ -155,16 +157,19 @@ class PostgresStore:
     def event(self, event_id: UUID) -> Document:
         """See Store."""
         wanted = {"event_id": event_id}
-        body = self._read(lambda c: c.execute(queries.EVENT, wanted).scalar_one_or_none())
-        if body is None:
+        row = self._read(lambda c: c.execute(queries.EVENT, wanted).one_or_none())
+        if row is None:
             raise EventNotFound(f"There is no event {event_id} in the log.")
-        document: Document = orjson.loads(body)
-        return document
+        return event_document(orjson.loads(row[0]), recorded=row[1], status=row[2])
 
     def events(self, page: PageRequest) -> Page:
         """See Store."""
-        bodies, cursor = self._read(lambda c: read_log(c, page.cursor, page.limit))
-        return Page([orjson.loads(body) for body in bodies], cursor)
+        rows, cursor = self._read(lambda c: read_log(c, page.cursor, page.limit))
+        items = [
+            event_document(orjson.loads(body), recorded=recorded, status=status)
+            for _, body, recorded, status in rows
+        ]
+        return Page(items, cursor)
 
     def trial_balance(self) -> Document:
         """See Store. One at a time on the whole database, because it reads every entry."""

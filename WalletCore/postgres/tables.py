@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     DateTime,
@@ -44,16 +45,15 @@ class Xid8(UserDefinedType[str]):
         return "xid8"
 
 
-metadata = MetaData(
-    schema=SCHEMA,
-    naming_convention={
-        "pk": "pk_%(table_name)s",
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-    },
-)
+NAMING_CONVENTION = {
+    "pk": "pk_%(table_name)s",
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+}
+
+metadata = MetaData(schema=SCHEMA, naming_convention=NAMING_CONVENTION)
 
 _RANGE = f"BETWEEN {-MAX_AMOUNT_MINOR} AND {MAX_AMOUNT_MINOR}"
 
@@ -165,4 +165,41 @@ idempotency_keys = Table(
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
     CheckConstraint("octet_length(request_hash) = 32", name="request_hash_sha256"),
     CheckConstraint("char_length(key) BETWEEN 1 AND 255", name="key_length"),
+    Index("ix_idempotency_keys_created_at", "created_at"),
 )
+
+messages = Table(
+    "messages",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("user_id", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("status", Text),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("updated_at", DateTime(timezone=True), nullable=False),
+    CheckConstraint("status IN ('NotProcessed', 'Processed')", name="status"),
+)
+"""Messages of a client's own. ``status``: set by hand; NULL: what the inbox says."""
+
+followers = Table(
+    "followers",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("system_identifier", Text, nullable=False),
+    Column("cursor", Text),
+    Column("recorded", Text),
+    Column("updated_at", DateTime(timezone=True), nullable=False),
+    postgresql_with={"fillfactor": "50"},
+)
+"""Where those who follow the log are. ``cursor``: behind what was passed on; ``recorded``: a
+snapshot, all of which is in the inbox. Both mean something in one cluster alone."""
+
+log_origin = Table(
+    "log_origin",
+    metadata,
+    Column("only_row", Boolean, primary_key=True, server_default=text("true")),
+    Column("system_identifier", Text, nullable=False),
+    Column("adopted_position", BigInteger, nullable=False),
+    CheckConstraint("only_row", name="one_row"),
+)
+"""The cluster that the log is in, and up to which position it came from another one."""

@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, Final
+from typing import Any, Final, LiteralString
 from uuid import UUID
 
 import psycopg
 
 from WalletCore.domain.ledger import Changes
-from WalletCore.domain.model import Event, Wallet, WalletStatus
+from WalletCore.domain.model import Event, Message, MessageStatus, Wallet, WalletStatus
 from WalletCore.failures import DataRefused, StoreUnavailable
 from WalletCore.postgres import statements
 from WalletCore.postgres.columns import (
@@ -28,6 +28,8 @@ from WalletCore.postgres.columns import (
     entry_columns,
     event_columns,
     key_columns,
+    mark_columns,
+    message_columns,
     text_array,
     wallet_columns,
 )
@@ -120,29 +122,37 @@ class PostgresTransaction:
         self.committed = False
 
     def load(
-        self, wallet_ids: Sequence[UUID], keys: Sequence[tuple[str, str]], *, skip_locked: bool
+        self,
+        wallet_ids: Sequence[UUID],
+        keys: Sequence[tuple[str, str]],
+        *,
+        skip_locked: bool,
+        message_ids: Sequence[UUID] = (),
     ) -> Loaded:
         """Lock and read, all in one round trip. Raises CommitFailure."""
-        ids = array(wallet_ids)
         try:
             with self._connection.pipeline():
-                transaction_id, wallets, existing = (self._cursor() for _ in range(3))
+                transaction_id = self._cursor()
                 self._connection.execute(statements.BEGIN)
                 transaction_id.execute(statements.TRANSACTION_ID)
                 locked_keys = _Keys(self._cursor(), self._cursor(), keys, only_try=skip_locked)
                 locked_keys.lock()
-                if wallet_ids:
-                    lock = statements.TRY_LOCK_WALLETS if skip_locked else statements.LOCK_WALLETS
-                    wallets.execute(lock, (ids,))
-                    if skip_locked:
-                        existing.execute(statements.EXISTING_WALLETS, (ids,))
+                wallets = _Rows(self._cursor(), self._cursor(), wallet_ids, only_try=skip_locked)
+                wallets.lock(*_WALLET_LOCKS)
+                messages = _Rows(self._cursor(), self._cursor(), message_ids, only_try=skip_locked)
+                messages.lock(*_MESSAGE_LOCKS)
                 locked_keys.read()
             self._transaction_id = transaction_id.fetchall()[0][0]
-            found = {row[0]: self._wallet(row) for row in wallets} if wallet_ids else {}
-            busy: frozenset[UUID] = frozenset()
-            if skip_locked and wallet_ids:
-                busy = frozenset(row[0] for row in existing) - found.keys()
-            return Loaded(found, locked_keys.answers(), busy, locked_keys.busy())
+            found = {row[0]: self._wallet(row) for row in wallets.rows()}
+            told = {row[0]: _message_of_row(row) for row in messages.rows()}
+            return Loaded(
+                found,
+                locked_keys.answers(),
+                wallets.busy(found),
+                locked_keys.busy(),
+                told,
+                messages.busy(told),
+            )
         except psycopg.Error as error:
             raise commit_failure(error) from error
 
@@ -193,6 +203,10 @@ class PostgresTransaction:
             execute(statements.INSERT_ENTRIES, entry_columns(changes.entries))
         if changes.events:
             execute(statements.INSERT_EVENTS, event_columns(changes.events))
+        if sent := list(changes.sent.values()):
+            execute(statements.INSERT_MESSAGES, message_columns(sent))
+        if marked := list(changes.marked.values()):
+            execute(statements.MARK_MESSAGES, mark_columns(marked))
         if remembered:
             execute(statements.INSERT_KEYS, key_columns(remembered))
 
@@ -215,6 +229,50 @@ class PostgresTransaction:
 
     def _wallet(self, row: Sequence[Any]) -> Wallet:
         return wallet_of_row(row, self._currencies)
+
+
+_WALLET_LOCKS: Final = (
+    statements.LOCK_WALLETS,
+    statements.TRY_LOCK_WALLETS,
+    statements.EXISTING_WALLETS,
+)
+_MESSAGE_LOCKS: Final = (
+    statements.LOCK_MESSAGES,
+    statements.TRY_LOCK_MESSAGES,
+    statements.EXISTING_MESSAGES,
+)
+
+
+class _Rows:
+    """Rows on their way through a pipeline: locked in the order of their ids, and read."""
+
+    def __init__(
+        self,
+        locked: psycopg.Cursor[Any],
+        existing: psycopg.Cursor[Any],
+        ids: Sequence[UUID],
+        *,
+        only_try: bool,
+    ) -> None:
+        self._locked = locked
+        self._existing = existing
+        self._ids = ids
+        self._only_try = only_try
+
+    def lock(self, lock: LiteralString, try_lock: LiteralString, existing: LiteralString) -> None:
+        if self._ids:
+            ids = (array(self._ids),)
+            self._locked.execute(try_lock if self._only_try else lock, ids)
+            if self._only_try:
+                self._existing.execute(existing, ids)
+
+    def rows(self) -> Iterable[Sequence[Any]]:
+        return self._locked if self._ids else ()
+
+    def busy(self, found: Mapping[UUID, object]) -> frozenset[UUID]:
+        if not self._ids or not self._only_try:
+            return frozenset()
+        return frozenset(row[0] for row in self._existing) - found.keys()
 
 
 class _Keys:
@@ -262,6 +320,13 @@ def wallet_of_row(row: Sequence[Any], currencies: StoredCurrencies) -> Wallet:
     values[3] = currencies.stored(values[3])
     values[10] = WalletStatus(values[10])
     return Wallet(*values)
+
+
+def _message_of_row(row: Sequence[Any]) -> Message:
+    """A row of LOCK_MESSAGES as a Message."""
+    values = list(row)
+    values[3] = MessageStatus(values[3]) if values[3] is not None else None
+    return Message(*values)
 
 
 def _finished(connection: psycopg.Connection[Any], transaction_id: str) -> bool:

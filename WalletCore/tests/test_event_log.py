@@ -20,11 +20,11 @@ from testkit.ledgers import deposit, new_wallet, postgres_store
 from testkit.services import TestDatabases
 from WalletCore.cursor import decode_cursor, encode_cursor
 from WalletCore.domain.errors import CursorInvalid
+from WalletCore.paging import PageRequest
 from WalletCore.postgres import event_log
 from WalletCore.postgres.connect import connection_info, read_engine
 from WalletCore.postgres.event_log import read_log
 from WalletCore.postgres.store import PostgresStore
-from WalletCore.store import PageRequest
 
 WRITERS: Final = 8
 TRANSACTIONS_PER_WRITER: Final = 60
@@ -66,7 +66,8 @@ class Reader:
 
     def page(self) -> list[str]:
         with self._engine.connect() as connection:
-            bodies, self.cursor = read_log(connection, self.cursor, self._rows)
+            rows, self.cursor = read_log(connection, self.cursor, self._rows)
+        bodies: list[str] = [row[1] for row in rows]
         assert len(bodies) <= self._rows
         self.bodies += bodies
         return bodies

@@ -41,8 +41,9 @@ from WalletCore.domain.commands import (
 from WalletCore.domain.ledger import Accepted, Ledger
 from WalletCore.domain.model import Document, WalletStatus, wallet_document
 from WalletCore.memory import MemoryStore
+from WalletCore.paging import PageRequest
 from WalletCore.postgres.store import PostgresStore
-from WalletCore.store import IdempotencyKey, OperationFilter, Outcome, PageRequest
+from WalletCore.store import IdempotencyKey, OperationFilter, Outcome
 
 LARGER: Final = os.environ.get("COFFER_TEST_MACHINE_EXAMPLES")
 EXAMPLES: Final = int(LARGER or "25")

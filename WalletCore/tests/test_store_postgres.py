@@ -32,12 +32,13 @@ from testkit.ledgers import (
 from testkit.waiting import eventually
 from WalletCore.domain.commands import CreateWallet
 from WalletCore.domain.errors import NotStorable, Overloaded, Unavailable, WalletBusy
+from WalletCore.paging import PageRequest
 from WalletCore.postgres import connect, partitions
 from WalletCore.postgres.connect import connection_info, parse_url
 from WalletCore.postgres.partitions import PartitionKeeper
 from WalletCore.postgres.store import PostgresStore
 from WalletCore.postgres.transactions import _key_hash
-from WalletCore.store import OperationFilter, PageRequest
+from WalletCore.store import OperationFilter
 
 SHORT_LOCK_TIMEOUT_SECONDS: Final = 0.4
 MAX_PROVOCATIONS: Final = 5

@@ -11,10 +11,11 @@ from uuid_utils.compat import uuid7
 from testkit.ledgers import balance_of, deposit, keyed
 from WalletCore.currencies import load_currencies
 from WalletCore.domain.commands import CreateWallet
+from WalletCore.paging import PageRequest
 from WalletCore.postgres import currencies as stored_currencies
 from WalletCore.postgres.connect import connection_info
 from WalletCore.postgres.store import PostgresStore
-from WalletCore.store import OperationFilter, PageRequest, WalletFilter
+from WalletCore.store import OperationFilter, WalletFilter
 
 
 def opened(url: str, own: str) -> PostgresStore:

@@ -1,0 +1,156 @@
+"""What people are told of an event, in plain words.
+
+``notice`` takes an event in its CloudEvents form, as it comes from anywhere, and raises BadEvent
+for whatever is none of ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from WalletCore.domain.events import EventType
+from WalletCore.domain.model import Document, OperationType
+
+
+class BadEvent(Exception):
+    """What came is no event of ours; the text says why, for a person."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """An event that was read and found good, with what is told of it. ``time``: of the event."""
+
+    event_id: UUID
+    type: str
+    wallet_id: UUID | None
+    user_id: str | None
+    time: datetime
+    title: str
+    text: str
+    data: Document
+
+
+def notice(event: object) -> Notice:
+    """What ``event`` says. Raises BadEvent."""
+    if not isinstance(event, dict) or event.get("specversion") != "1.0":
+        raise BadEvent("not a CloudEvent: an object with specversion 1.0 is expected")
+    type_ = _text(event, "type")
+    tell = _TELL.get(type_)
+    if tell is None:
+        raise BadEvent(f"unknown type {type_[:100]!r}")
+    data = event.get("data")
+    if not isinstance(data, dict):
+        raise BadEvent("data is not an object")
+    title, text = tell(data)
+    wallet = event.get("wallet")
+    user = event.get("userid")
+    if user is not None and not (isinstance(user, str) and user):
+        raise BadEvent("userid is not a text")
+    return Notice(
+        event_id=_uuid(event.get("id"), "id"),
+        type=type_,
+        wallet_id=_uuid(wallet, "wallet") if wallet is not None else None,
+        user_id=user,
+        time=_time(_text(event, "time")),
+        title=title,
+        text=text,
+        data=data,
+    )
+
+
+def _operation(data: Document) -> tuple[str, str]:
+    name = _OPERATIONS.get(_text(data, "operation_type"))
+    if name is None:
+        raise BadEvent("operation_type is none that there is")
+    currency, amount = _text(data, "currency"), _text(data, "amount")
+    return name, f"{name} of {amount} {currency}, balance {_text(data, 'new_balance')} {currency}"
+
+
+def _created(data: Document) -> tuple[str, str]:
+    return "Wallet opened", f"A wallet in {_text(data, 'currency')} was opened{_named(data)}"
+
+
+def _updated(data: Document) -> tuple[str, str]:
+    return "Wallet changed", f"The details of {_wallet(data)} changed"
+
+
+def _frozen(data: Document) -> tuple[str, str]:
+    return "Wallet frozen", f"{_wallet(data, 'The')} is frozen: no money moves for now"
+
+
+def _unfrozen(data: Document) -> tuple[str, str]:
+    return "Wallet active again", f"{_wallet(data, 'The')} is active again: money moves"
+
+
+def _closed(data: Document) -> tuple[str, str]:
+    return "Wallet closed", f"{_wallet(data, 'The')} is closed for good"
+
+
+def _message(data: Document) -> tuple[str, str]:
+    return "Message", _text(data, "description")
+
+
+def _marked(data: Document) -> tuple[str, str]:
+    event_id, status = _text(data, "event_id"), _text(data, "status")
+    return "Message marked", f"The message {event_id} was marked as {status}"
+
+
+def _wallet(data: Document, article: str = "the") -> str:
+    return f"{article} {_text(data, 'currency')} wallet{_named(data)}"
+
+
+def _named(data: Document) -> str:
+    """The wallet's name, where it has one, behind what is said of it."""
+    name = data.get("name")
+    return f" ({_text(data, 'name')})" if name is not None and name != "" else ""
+
+
+_OPERATIONS: Final[Mapping[str, str]] = {
+    OperationType.DEPOSIT.value: "Deposit",
+    OperationType.WITHDRAW.value: "Withdrawal",
+}
+
+_TELL: Final[Mapping[str, Callable[[Document], tuple[str, str]]]] = {
+    EventType.OPERATION_COMPLETED.value: _operation,
+    EventType.WALLET_CREATED.value: _created,
+    EventType.WALLET_UPDATED.value: _updated,
+    EventType.WALLET_FROZEN.value: _frozen,
+    EventType.WALLET_UNFROZEN.value: _unfrozen,
+    EventType.WALLET_CLOSED.value: _closed,
+    EventType.MESSAGE.value: _message,
+    EventType.MESSAGE_UPDATED.value: _marked,
+}
+"""Title and text by type: a test proves that no type is left out."""
+
+
+def _text(event: Mapping[str, Any], name: str) -> str:
+    """A text of the event or of its data. What else is there is never quoted: it may be endless."""
+    value = event.get(name)
+    if not isinstance(value, str):
+        raise BadEvent(f"{name} is not a text")
+    return value
+
+
+def _uuid(value: object, name: str) -> UUID:
+    try:
+        found = UUID(value if isinstance(value, str) else "")
+    except ValueError:
+        raise BadEvent(f"{name} is not a UUID") from None
+    # One event has one text: Python would read braces, underscores and digits of other scripts.
+    if str(found) != value:
+        raise BadEvent(f"{name} is not a UUID")
+    return found
+
+
+def _time(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise BadEvent("time is not RFC 3339") from None
+    if moment.tzinfo is None:
+        raise BadEvent("time has no offset")
+    return moment

@@ -1,0 +1,123 @@
+"""The inbox on PostgreSQL, as a worker writes it. Reading is in WalletCore.postgres.notifications.
+
+A batch is one statement and one commit. It first takes a lock that every worker takes and that goes
+with the transaction: so positions are drawn, and notifications become visible, in one order. Who
+reads ``position > last`` misses nothing, and two workers with the same events never wait for each
+other's rows. A worker that hangs there loses its session after IDLE_IN_TRANSACTION_TIMEOUT_SECONDS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, Final
+from uuid import UUID
+
+import orjson
+import psycopg
+from uuid_utils.compat import uuid7
+
+from WalletCore.domain.notices import Notice
+from WalletCore.failures import CommitFailure, DataRefused, StoreUnavailable
+from WalletCore.postgres.columns import array, nullable_array, text_array
+from WalletCore.postgres.connect import connect_arguments, connection_info
+from WalletCore.postgres.errors import commit_failure
+
+LOCK: Final = "SELECT pg_advisory_xact_lock(hashtextextended('coffer.notifications.order', 0))"
+RECORD: Final = (
+    "WITH arrived AS (SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::uuid[], %s::text[], "
+    "%s::text[], %s::text[], %s::text[], %s::jsonb[]) WITH ORDINALITY "
+    "AS a(event_id, id, wallet_id, user_id, type, title, text, data, place)), "
+    "fresh AS (INSERT INTO notifications.inbox (event_id) SELECT event_id FROM arrived "
+    "ON CONFLICT DO NOTHING RETURNING event_id) "
+    "INSERT INTO notifications.notifications "
+    "(id, event_id, wallet_id, user_id, type, title, text, data) "
+    "SELECT a.id, a.event_id, a.wallet_id, a.user_id, a.type, a.title, a.text, a.data "
+    "FROM arrived a JOIN fresh USING (event_id) ORDER BY a.place RETURNING event_id"
+)
+"""Of ``arrived`` only what the inbox did not have, in the order in which it arrived."""
+
+PROGRAM_LIMIT_EXCEEDED: Final = "54"
+"""The class of errors that tell of a value too large for an index: doing it again is no use."""
+
+
+class PostgresInbox:
+    """See WalletCore.inbox.Inbox. One connection, made on first use and remade when it is lost.
+
+    Belongs to one thread.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._connection: psycopg.Connection[Any] | None = None
+
+    def record(self, notices: Sequence[Notice]) -> set[UUID]:
+        """See Inbox. An event that is there twice is recorded once."""
+        unique: dict[UUID, Notice] = {}
+        for notice in notices:
+            unique.setdefault(notice.event_id, notice)
+        try:
+            connection = self._connected()
+            with connection.pipeline():
+                connection.execute("BEGIN")
+                connection.execute(LOCK)
+                recorded = connection.cursor(binary=True).execute(
+                    RECORD, _columns(list(unique.values()))
+                )
+                connection.execute("COMMIT")
+            return {row[0] for row in recorded}
+        except (ValueError, TypeError) as error:
+            self.close()
+            raise DataRefused(f"not storable: {type(error).__name__}") from error
+        except psycopg.Error as error:
+            self._roll_back()
+            raise _failure(error) from error
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._connection is not None:
+            with suppress(psycopg.Error):
+                self._connection.close()
+            self._connection = None
+
+    def _connected(self) -> psycopg.Connection[Any]:
+        if self._connection is None or self._connection.closed:
+            self._connection = psycopg.connect(
+                connection_info(self._url),
+                autocommit=True,
+                prepare_threshold=0,
+                **connect_arguments("coffer-worker"),
+            )
+        return self._connection
+
+    def _roll_back(self) -> None:
+        try:
+            if self._connection is not None and not self._connection.closed:
+                self._connection.execute("ROLLBACK")
+        except psycopg.Error:
+            self.close()
+
+
+def _failure(error: psycopg.Error) -> CommitFailure:
+    """Whether the data is at fault, or everything else: then the batch is simply done again, which
+    is right whatever became of it, because the inbox knows what it has.
+    """
+    failure = commit_failure(error)
+    if isinstance(failure, DataRefused):
+        return failure
+    if (error.sqlstate or "").startswith(PROGRAM_LIMIT_EXCEEDED):
+        return DataRefused(str(failure))
+    return StoreUnavailable(str(failure))
+
+
+def _columns(notices: Sequence[Notice]) -> tuple[str, ...]:
+    return (
+        array(n.event_id for n in notices),
+        array(uuid7() for _ in notices),
+        nullable_array(n.wallet_id for n in notices),
+        text_array(n.user_id for n in notices),
+        text_array(n.type for n in notices),
+        text_array(n.title for n in notices),
+        text_array(n.text for n in notices),
+        text_array(orjson.dumps(n.data).decode() for n in notices),
+    )
