@@ -1,4 +1,4 @@
-"""``python -m RestAPI server | migrate | verify``."""
+"""``python -m RestAPI server | relay | migrate | verify | status``."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 import click
-from pydantic import ValidationError
 
-from RestAPI.cannot_run import CannotRun
-from RestAPI.database import embedded_database, first_line, running_database
-from WalletCore.settings import Settings, load_settings
+from WalletCore.command_line import CannotRun, refuse_memory, usable_settings
+from WalletCore.database import embedded_database, first_line, running_database
+from WalletCore.settings import Settings
 
 if TYPE_CHECKING:
     from WalletCore.postgres.verify import Progress
@@ -34,9 +33,50 @@ def server() -> None:
     """Serve HTTP until SIGTERM or Ctrl-C."""
     from RestAPI.server import serve  # noqa: PLC0415 - the other commands need no server
 
-    settings = _settings()
+    settings = usable_settings()
     _check_currencies(settings)
     serve(settings)
+
+
+@main.command()
+def relay() -> None:
+    """Publish the event log to the broker, until SIGTERM or Ctrl-C.
+
+    Any number may run; one leads, the others stand by. It also drops what is older than the
+    retention, with or without a broker.
+    """
+    settings = usable_settings()
+    refuse_memory(settings, "the relay")
+    from RestAPI.relay import Relay  # noqa: PLC0415 - the other commands need no broker
+    from WalletCore.database import require_schema, running_database  # noqa: PLC0415
+    from WalletCore.signals import on_stop  # noqa: PLC0415
+    from WalletCore.telemetry import configure_logging  # noqa: PLC0415
+
+    configure_logging(settings)
+    url = running_database(settings)
+    require_schema(url)
+    try:
+        process = Relay(settings, url)
+    except (OSError, ValueError) as error:
+        raise CannotRun(f"The relay cannot start: {first_line(error)}") from error
+    on_stop(process.stop)
+    process.run()
+
+
+@main.command()
+def status() -> None:
+    """Say whether database, cache, broker, relay and worker are there, and how far behind.
+
+    Exits 1 if something that is configured is missing.
+    """
+    settings = usable_settings()
+    refuse_memory(settings, "status")
+    from RestAPI.status import report  # noqa: PLC0415
+
+    lines, healthy = report(settings, running_database(settings))
+    for line in lines:
+        click.echo(line)
+    sys.exit(0 if healthy else EXIT_DIFFERENT)
 
 
 @main.command()
@@ -46,7 +86,7 @@ def migrate() -> None:
     As COFFER_MIGRATION_DATABASE_URL, if that is set; then the role of COFFER_DATABASE_URL is made
     and granted what the service needs.
     """
-    settings = _settings()
+    settings = usable_settings()
     if settings.in_memory:
         click.echo("memory:// has no tables; there is nothing to do.")
         return
@@ -60,7 +100,7 @@ def verify() -> None:
 
     Exits 1 on the first difference and names it, 2 if the ledger cannot be read.
     """
-    settings = _settings()
+    settings = usable_settings()
     if settings.in_memory:
         raise CannotRun(
             "memory:// lives and ends with its server; there is nothing to verify from outside. "
@@ -130,19 +170,6 @@ def _check_currencies(settings: Settings) -> None:
             f"COFFER_DEFAULT_CURRENCY={settings.default_currency} is neither in ISO 4217 nor in "
             "COFFER_CURRENCIES."
         ) from None
-
-
-def _settings() -> Settings:
-    """The settings. Raises CannotRun with a line for each that cannot be used."""
-    try:
-        return load_settings()
-    except ValidationError as error:
-        faults = error.errors(include_url=False, include_context=False, include_input=False)
-        lines = [
-            f"COFFER_{'_'.join(str(part) for part in fault['loc']).upper()}: {fault['msg']}"
-            for fault in faults
-        ]
-        raise CannotRun("\n".join(lines)) from None
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 
-from RestAPI.cannot_run import CannotRun
+from WalletCore.command_line import CannotRun
 from WalletCore.settings import Settings
 from WalletCore.telemetry import get_logger
 

@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from RestAPI.database import embedded_database, require_currencies, require_schema
+from WalletCore.database import embedded_database, require_currencies, require_schema
 from WalletCore.metrics_folder import METRICS_FOLDER_VARIABLE
 from WalletCore.settings import Settings
 
@@ -97,7 +97,7 @@ def _serve_granian(settings: Settings) -> None:
         address=settings.host,
         port=settings.port,
         workers=settings.worker_count,
-        blocking_threads=settings.threads,
+        blocking_threads=settings.server_threads,
         backlog=GRANIAN_BACKLOG_CONNECTIONS,
         websockets=False,
         http1_settings=HTTP1Settings(header_read_timeout=GRANIAN_HEADER_MILLISECONDS),

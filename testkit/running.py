@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -37,7 +38,7 @@ class RunningService:
 
     def __init__(self, database_url: str, *, workers: int = 2, **settings: object) -> None:
         self._folder = new_folder("server")
-        self.port = _free_port()
+        self.port = free_port()
         self.base_url = f"http://127.0.0.1:{self.port}"
         named = {
             "database_url": database_url,
@@ -47,15 +48,7 @@ class RunningService:
             "log_format": "json",
             **settings,
         }
-        self._environment = {
-            # The run's folder stays, by which testkit.janitor finds what a run left behind.
-            **{
-                name: value
-                for name, value in os.environ.items()
-                if not name.startswith("COFFER_") or name == RUN_FOLDER_VARIABLE
-            },
-            **{f"COFFER_{name.upper()}": str(value) for name, value in named.items()},
-        }
+        self._environment = environment_of(named)
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -175,7 +168,20 @@ class RunningService:
             sys.stderr.write(self.log()[-LOG_TAIL_CHARACTERS:])
 
 
-def _free_port() -> int:
+def environment_of(settings: Mapping[str, object]) -> dict[str, str]:
+    """The environment of a program of ours with these settings, by their names without COFFER_."""
+    return {
+        # The run's folder stays, by which testkit.janitor finds what a run left behind.
+        **{
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith("COFFER_") or name == RUN_FOLDER_VARIABLE
+        },
+        **{f"COFFER_{name.upper()}": str(value) for name, value in settings.items()},
+    }
+
+
+def free_port() -> int:
     """A port that nobody listens on. Somebody may take it before we do, which is very unlikely."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from RestAPI.cannot_run import CannotRun
-from RestAPI.database import require_currencies
+from WalletCore.command_line import CannotRun
+from WalletCore.database import require_currencies
 
 
 def test_other_decimals_than_those_of_the_database(fresh_postgres_url: str) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from RestAPI.cannot_run import CannotRun
+from WalletCore.command_line import CannotRun
 from WalletCore.settings import Settings, load_settings
 
 DATABASE_VARIABLE: Final = "COFFER_DATABASE_URL"
