@@ -26,8 +26,13 @@ from WalletCore.local_postgres import LocalPostgres, LocalPostgresError
 from WalletCore.settings import Settings, load_settings
 
 ROOT = Path(__file__).resolve().parent
-PROGRAMS = {"server": ("-m", "RestAPI", "server")}
-"""The programs of the service by name, each with the arguments of its Python."""
+PROGRAMS = {
+    "server": ("-m", "RestAPI", "server"),
+    "relay": ("-m", "RestAPI", "relay"),
+    "worker": ("-m", "NotificationWorker"),
+}
+"""The programs of the service by name, each with the arguments of its Python. In memory the first
+one does everything."""
 
 READY_TIMEOUT_SECONDS = 60.0
 STOP_TIMEOUT_SECONDS = 10.0
@@ -112,14 +117,16 @@ def run(settings: Settings) -> int:
     """Serve until told to stop. Returns the exit code. Raises CannotRun or LocalPostgresError."""
     supervisor = Supervisor()
     with _alone(settings):
-        port = _free_port(settings)
+        port = _free_port(settings.host, settings.port)
         address = f"http://{_reachable_host(settings.host)}:{port}"
         with _postgres(settings) as postgres, contextlib.closing(supervisor):
-            environment = _environment(postgres, COFFER_PORT=str(port))
+            environment = _environment(postgres, COFFER_PORT=str(port), **_side_ports(settings))
             if not settings.in_memory:
                 _migrate(environment)
             for name, arguments in PROGRAMS.items():
                 supervisor.start(name, arguments, environment)
+                if settings.in_memory:
+                    break
             return _serve(supervisor, address, postgres)
 
 
@@ -195,9 +202,22 @@ def _alone(settings: Settings) -> Iterator[None]:
         yield
 
 
-def _free_port(settings: Settings) -> int:
+def _side_ports(settings: Settings) -> dict[str, str]:
+    """Where relay and worker tell of their health: the ports that are set, or free ones where
+    somebody has those already, such as a second Coffer beside the first.
+    """
+    ports = {}
+    for name, port in (("RELAY", settings.relay_port), ("WORKER", settings.worker_port)):
+        try:
+            found = _free_port(settings.host, port)
+        except CannotRun:
+            found = _free_port(settings.host, 0)
+        ports[f"COFFER_{name}_PORT"] = str(found)
+    return ports
+
+
+def _free_port(host: str, port: int) -> int:
     """The port to serve on, known to be free; a free one for 0. Raises CannotRun."""
-    host, port = settings.host, settings.port
     try:
         family, kind, _, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind) as probe:

@@ -122,6 +122,9 @@ def test_it_serves_keeps_the_wallets_and_stops_everything(home: Path, start: Sta
     first = start()
     first.wait_until_ready()
     wallet = httpx.post(f"{first.address}/api/v1/wallets").raise_for_status().json()["id"]
+    # The worker runs beside the server and records, without a broker.
+    wait_for(lambda: notifications(first, wallet) == ["A wallet in USD was opened"])
+    assert set(programs(first)) == {"server", "relay", "NotificationWorker"}
 
     beside = start()
     assert beside.ends() == 1
@@ -138,6 +141,42 @@ def test_it_serves_keeps_the_wallets_and_stops_everything(home: Path, start: Sta
     assert httpx.get(f"{second.address}/api/v1/wallets/{wallet}").is_success
     second.process.terminate()
     assert second.ends() == 0
+
+
+def notifications(run: Run, wallet: str) -> list[str]:
+    """The texts of a wallet's notifications."""
+    answer = httpx.get(f"{run.address}/api/v1/notifications", params={"wallet_id": wallet})
+    return [item["text"] for item in answer.raise_for_status().json()["items"]]
+
+
+def programs(run: Run) -> dict[str, int]:
+    """The programs of a run by the last word of their command, with their numbers."""
+    commands = {
+        pid: Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[:-1]
+        for pid in children(run.process.pid)
+    }
+    return {
+        command[-1].decode(): pid for pid, command in commands.items() if command[1:2] == [b"-m"]
+    }
+
+
+@pytest.mark.parametrize(
+    ("program", "name"), [("relay", "relay"), ("NotificationWorker", "worker")]
+)
+def test_when_relay_or_worker_dies_all_ends(start: Start, program: str, name: str) -> None:
+    running = start()
+    running.wait_until_ready()
+    os.kill(programs(running)[program], signal.SIGKILL)
+    assert running.ends() == 128 + signal.SIGKILL
+    assert f"The {name} has ended" in running.output()
+
+
+def test_in_memory_one_process_does_everything(start: Start) -> None:
+    running = start(COFFER_DATABASE_URL="memory://")
+    running.wait_until_ready()
+    wallet = httpx.post(f"{running.address}/api/v1/wallets").raise_for_status().json()["id"]
+    wait_for(lambda: notifications(running, wallet) == ["A wallet in USD was opened"])
+    assert set(programs(running)) == {"server"}
 
 
 def test_a_killed_run_leaves_only_its_postgres_which_the_next_one_uses(
