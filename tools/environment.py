@@ -76,6 +76,8 @@ def clean_environment(inherited: dict[str, str]) -> dict[str, str]:
         "PIPENV_NOSPIN": "1",
         "PIPENV_VENV_IN_PROJECT": "1",
         "PIPENV_YES": "1",
+        # Otherwise it keeps wheels under the user's home.
+        "VIRTUALENV_OVERRIDE_APP_DATA": str(ROOT / ".local" / "virtualenv"),
     }
 
 
