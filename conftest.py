@@ -1,4 +1,4 @@
-"""What every test of the repository can use: databases, a Redis, and two options of pytest.
+"""What every test of the repository can use: databases, a Redis, a broker, two options of pytest.
 
 ``--ignore-highload`` leaves the load tests out; ``--base-url URL`` runs the black-box cases against
 a service that runs. With ``CI=true`` in the environment a skipped test makes the run fail.
@@ -18,10 +18,12 @@ import hypothesis
 import pytest
 import structlog
 
-from testkit import services
+from testkit import event_contract, rabbit, services
 from WalletCore.settings import Settings
 
 JANITOR_TIMEOUT_SECONDS = 60
+RABBIT_TEST_TIMEOUT_SECONDS = 480
+"""The first test with a broker may have to install RabbitMQ, while those of other workers wait."""
 _JANITOR = pytest.StashKey["subprocess.Popen[bytes]"]()
 
 # The deadline measures the machine rather than the code, and CI must find the same every time.
@@ -76,6 +78,11 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         janitor.communicate(timeout=JANITOR_TIMEOUT_SECONDS)
 
 
+def pytest_sessionstart() -> None:
+    """From now on, hold every event that is made against asyncapi.yaml."""
+    event_contract.WATCH.install()
+
+
 def _is_worker(config: pytest.Config) -> bool:
     """Whether this is a worker process of pytest-xdist."""
     return hasattr(config, "workerinput")
@@ -86,6 +93,7 @@ def _choose_services() -> None:
     for ours, names, schemes in (
         (services.DATABASE_URL_VARIABLE, "COFFER_DATABASE_URL", ("postgresql:",)),
         (services.REDIS_URL_VARIABLE, "COFFER_REDIS_URL", ("redis:", "rediss:", "unix:")),
+        (services.AMQP_URL_VARIABLE, "COFFER_AMQP_URL", ("amqp:", "amqps:")),
     ):
         url = os.environ.get(ours) or os.environ.get(names, "")
         if url.startswith(schemes):
@@ -96,7 +104,10 @@ def _choose_services() -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the load tests when asked to."""
+    """Leave out the load tests when asked to; give more time to those that need a broker."""
+    for item in items:
+        if not {"amqp_url", "private_rabbit"}.isdisjoint(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.timeout(RABBIT_TEST_TIMEOUT_SECONDS))
     if config.getoption("--ignore-highload"):
         left_out = [item for item in items if item.get_closest_marker("highload")]
         config.hook.pytest_deselected(items=left_out)
@@ -113,6 +124,15 @@ def pytest_runtest_setup(item: pytest.Item) -> Generator[None]:
 def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
     """Skip a test whose service cannot be had."""
     yield from _skipping()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None]:
+    """Fail a test during which an event was made that asyncapi.yaml does not allow."""
+    try:
+        yield
+    finally:
+        event_contract.WATCH.raise_failures()
 
 
 def _skipping() -> Generator[None]:
@@ -161,7 +181,8 @@ def _migrate(url: str) -> None:
 @pytest.fixture(scope="session")
 def test_databases() -> services.TestDatabases:
     """The maker of this worker's databases."""
-    return services.TestDatabases(os.environ.get("PYTEST_XDIST_WORKER", "main"), _migrate)
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
+    return services.TestDatabases(worker, _migrate, event_contract.check_database)
 
 
 @pytest.fixture(scope="session")
@@ -191,3 +212,23 @@ def redis_url() -> Iterator[str]:
     worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
     with services.redis_of_worker(int(worker)) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def amqp_url() -> str:
+    """The URL of a broker that all workers share: use names that begin with ``amqp_prefix``."""
+    return rabbit.amqp_url_of_run()
+
+
+@pytest.fixture
+def amqp_prefix(amqp_url: str) -> Iterator[str]:
+    """What this test's exchanges and queues are named with; they are deleted after it."""
+    with rabbit.prefix_on(amqp_url) as prefix:
+        yield prefix
+
+
+@pytest.fixture
+def private_rabbit() -> Iterator[rabbit.PrivateRabbit]:
+    """A RabbitMQ of this test's own, started, to be killed and restarted at will."""
+    with rabbit.PrivateRabbit() as private:
+        yield private

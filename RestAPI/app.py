@@ -9,18 +9,25 @@ import orjson
 from flask import Flask, Request, Response, request
 from flask.globals import request_ctx
 from flask.sessions import NullSession, SessionInterface
-from werkzeug.routing import MapAdapter
+from werkzeug.routing import BaseConverter, MapAdapter
 
 from RestAPI.edge import LOG_FAILURES, REQUEST_ID, RULE, Edge
 from RestAPI.endpoint import View
 from RestAPI.gate import Gate
 from RestAPI.openapi import build_document
 from RestAPI.problems import InternalError, as_error, problem_response
-from RestAPI.routes.events import EventRoutes
+from RestAPI.routes.events import EVENTS_PATH, EventRoutes
 from RestAPI.routes.ledger import LedgerRoutes
+from RestAPI.routes.notifications import (
+    NOTIFICATIONS_PATH,
+    READ_ALL,
+    STREAM_PATH,
+    NotificationRoutes,
+)
 from RestAPI.routes.operations import OperationRoutes
 from RestAPI.routes.outside import STATIC_FOLDER, HealthRoutes, PageRoutes
 from RestAPI.routes.wallets import WALLETS_PATH, WalletRoutes
+from RestAPI.streams import Streams
 from WalletCore.settings import Settings
 from WalletCore.store import Store
 from WalletCore.telemetry import get_logger
@@ -40,10 +47,25 @@ class _NoSessions(SessionInterface):
         return self._none
 
 
+class _Id(BaseConverter):
+    """A part of a path that stands for an id. What is a path of its own beside ids is none, so that
+    the methods of the two do not mix in an Allow header.
+    """
+
+    regex = rf"(?!{READ_ALL}\Z)[^/]+"
+
+
 class Application(Flask):
-    """Flask, but for what this service does without: sessions, and URLs of several hosts."""
+    """Flask, but for what this service does without: sessions, and URLs of several hosts.
+
+    ``streams``: all of this process; whoever closes the store ends them before.
+    """
 
     session_interface = _NoSessions()
+
+    def __init__(self, streams: Streams) -> None:
+        super().__init__("RestAPI", static_folder=STATIC_FOLDER, static_url_path="/static")
+        self.streams = streams
 
     def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
         """Match by path and method alone.
@@ -72,11 +94,12 @@ class Application(Flask):
         return super().dispatch_request()
 
 
-def create_app(settings: Settings, store: Store) -> Flask:
+def create_app(settings: Settings, store: Store) -> Application:
     """The service on ``store``, a WSGI application that is ready to serve."""
-    app = Application("RestAPI", static_folder=STATIC_FOLDER, static_url_path="/static")
+    app = Application(Streams(store.notifications, settings.stream_limit))
     # A double slash is a path that does not exist, not a redirect.
     app.url_map.merge_slashes = False
+    app.url_map.converters["default"] = _Id
 
     wallets = WalletRoutes(store, settings.default_currency)
     _add(app, "POST", WALLETS_PATH, wallets.create_wallet)
@@ -93,8 +116,17 @@ def create_app(settings: Settings, store: Store) -> Flask:
     _add(app, "GET", f"{API}/ledger/trial-balance", LedgerRoutes(store).trial_balance)
 
     events = EventRoutes(store)
-    _add(app, "GET", f"{API}/events", events.list_events)
-    _add(app, "GET", f"{API}/events/<event_id>", events.get_event)
+    _add(app, "GET", EVENTS_PATH, events.list_events)
+    _add(app, "POST", EVENTS_PATH, events.send_message)
+    _add(app, "GET", f"{EVENTS_PATH}/<event_id>", events.get_event)
+    _add(app, "PUT", f"{EVENTS_PATH}/<event_id>", events.set_message_status)
+
+    notifications = NotificationRoutes(store.notifications, app.streams)
+    _add(app, "GET", NOTIFICATIONS_PATH, notifications.list_notifications)
+    _add(app, "GET", STREAM_PATH, notifications.stream_notifications)
+    _add(app, "POST", f"{NOTIFICATIONS_PATH}/{READ_ALL}", notifications.mark_all_read)
+    _add(app, "GET", f"{NOTIFICATIONS_PATH}/<notification_id>", notifications.get_notification)
+    _add(app, "POST", f"{NOTIFICATIONS_PATH}/<notification_id>/read", notifications.mark_read)
 
     health = HealthRoutes(store)
     _add(app, "GET", "/ping", health.ping)
@@ -105,6 +137,7 @@ def create_app(settings: Settings, store: Store) -> Flask:
     # The document describes what was added so far; the pages for people are not part of the API.
     pages = PageRoutes(orjson.dumps(build_document(app, store.currencies)))
     _add(app, "GET", "/openapi.json", pages.openapi)
+    _add(app, "GET", "/asyncapi.yaml", pages.asyncapi)
     _add(app, "GET", "/", pages.front)
     _add(app, "GET", "/docs", pages.docs)
 

@@ -22,6 +22,7 @@ from RestAPI.reading import (
     parse_idempotency_key,
     parse_ids,
     parse_query,
+    parse_traceparent,
 )
 from WalletCore.domain.errors import CofferError
 from WalletCore.domain.model import Document
@@ -42,10 +43,12 @@ class Operation:
     """What an endpoint takes and gives; called with a method, it makes a view of it.
 
     ``query``, ``body``: the models of what comes in; ``body_may_be_empty``: no body at all counts
-    as an empty object. ``idempotent``: it takes an Idempotency-Key. ``responses``: the model of
-    each answer by its status, the usual one first; None is text of ``media_type``. ``errors``: the
-    problems of its own, beside those that follow from what it takes. ``location``: what the header
-    of that name begins with on 201; the id of what was made follows.
+    as an empty object. ``idempotent``: it takes an Idempotency-Key, and passes on a traceparent.
+    ``repeatable``: doing it twice is the same as once; a key is checked, and not needed.
+    ``parameters``: further ones, as OpenAPI describes them. ``responses``: the model of each answer
+    by its status, the usual one first; None is text of ``media_type``. ``errors``: the problems of
+    its own, beside those that follow from what it takes. ``location``: what the header of that name
+    begins with on 201; the id of what was made follows, the member ``made`` of it.
     """
 
     tag: str
@@ -53,20 +56,26 @@ class Operation:
     body: Model | None = None
     body_may_be_empty: bool = False
     idempotent: bool = False
+    repeatable: bool = False
+    parameters: tuple[Document, ...] = ()
     responses: dict[int, Model | None]
     media_type: str = JSON_TYPE
     errors: tuple[type[CofferError], ...] = ()
     location: str | None = None
+    made: str = "id"
 
     def __call__(self, method: Method) -> View:
-        """Wrap a method: ids of the path, ``query``, ``body`` and ``key`` come to it by name.
+        """Wrap a method: ids of the path, ``query``, ``body``, ``key`` and, with
+        that, ``traceparent`` come to it by name.
 
         It returns a document (answered with the first status of ``responses``), an Outcome (whose
         bytes go out as they are) or a Response. The first line of its docstring is the summary in
         the documentation, the rest the description.
         """
         # Looked up once here instead of once per request.
-        query, body, idempotent, location = self.query, self.body, self.idempotent, self.location
+        query, body = self.query, self.body
+        idempotent, repeatable = self.idempotent, self.repeatable
+        location, made = self.location, self.made
         body_may_be_empty, status = self.body_may_be_empty, next(iter(self.responses))
 
         @functools.wraps(method)
@@ -80,9 +89,12 @@ class Operation:
                 arguments["body"] = _validated(body, data, "body")
                 if idempotent:
                     arguments["key"] = parse_idempotency_key(environ, data)
+                    arguments["traceparent"] = parse_traceparent(environ)
+                elif repeatable:
+                    parse_idempotency_key(environ, data)
             result = method(owner, **arguments)
             if isinstance(result, Outcome):
-                return _outcome_response(result, location)
+                return _outcome_response(result, location, made)
             if isinstance(result, Response):
                 return result
             return json_response(result, status)
@@ -112,7 +124,7 @@ def _validated(model: Model, data: object, where: str) -> BaseModel:
         raise as_error(error, where) from None
 
 
-def _outcome_response(outcome: Outcome, location: str | None) -> Response:
+def _outcome_response(outcome: Outcome, location: str | None, made: str) -> Response:
     """The answer that the store decided, remembered or not, byte for byte."""
     good = outcome.status < FIRST_ERROR_STATUS
     response = Response(
@@ -121,5 +133,5 @@ def _outcome_response(outcome: Outcome, location: str | None) -> Response:
     if outcome.replayed:
         response.headers["Idempotency-Replayed"] = "true"
     if outcome.status == CREATED and location is not None:
-        response.headers["Location"] = location + orjson.loads(outcome.body)["id"]
+        response.headers["Location"] = location + orjson.loads(outcome.body)[made]
     return response

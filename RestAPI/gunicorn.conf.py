@@ -25,7 +25,7 @@ require_access(_settings)
 wsgi_app = "RestAPI.wsgi:application"
 bind = [f"{bracketed(_settings.host)}:{_settings.port}"]
 workers = _settings.worker_count
-threads = _settings.threads
+threads = _settings.server_threads
 worker_class = "RestAPI.gunicorn_parts.ProblemWorker"
 logger_class = "RestAPI.gunicorn_parts.CofferLogger"
 loglevel = _settings.log_level.lower()

@@ -6,6 +6,7 @@ They hold on to some of gunicorn's inner names, which the lock file keeps as the
 from __future__ import annotations
 
 import socket
+import struct
 import time
 from concurrent.futures import Future
 from contextlib import suppress
@@ -27,14 +28,21 @@ from RestAPI.problems import (
     RequestTimeout,
     UriTooLong,
 )
+from RestAPI.routes.notifications import STREAM_PATH
 from WalletCore.domain.errors import CofferError
 
 BODY_TIMEOUT_SECONDS: Final = 10.0
 """For a request to arrive, from its first byte to the end of its body."""
 
+SEND_TIMEOUT_SECONDS: Final = 5
+"""How long a client may take nothing of its answer; then it loses the connection."""
+
 WORKER_STOP_SECONDS: Final = 7
 """How long a worker that is told to stop waits for its requests. The master kills it after its
 graceful_timeout; the difference is for closing the store."""
+
+_SEND_TIMEOUT: Final = struct.pack("ll", SEND_TIMEOUT_SECONDS, 0)
+"""A timeval, see socket(7)."""
 
 _OF_GUNICORN: Final[tuple[tuple[type[Exception], type[CofferError]], ...]] = (
     (errors.LimitRequestLine, UriTooLong),
@@ -105,6 +113,7 @@ class ProblemWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
             if not conn.wait_for_data(0):
                 return _DEFER
             conn.init()
+            conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _SEND_TIMEOUT)
             conn.parser.unreader = TimedReader(conn.sock)
         conn.parser.unreader.begin()
         kept = super().handle(conn)
@@ -115,6 +124,17 @@ class ProblemWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
                 conn.close(graceful=True)
         return kept
 
+    def handle_request(self, req: Any, conn: Any) -> Any:
+        """Answer a request; a stream is the last answer on its connection."""
+        if req.path == STREAM_PATH:
+            # Whoever ends a stream wants the connection's end, not a next request on it.
+            req.force_close()
+        try:
+            return super().handle_request(req, conn)
+        except BlockingIOError:
+            # What a send says that has waited for SEND_TIMEOUT_SECONDS.
+            raise StopIteration("The client takes nothing of its answer.") from None
+
     def finish_request(self, conn: Any, fs: Future[Any]) -> None:
         """Count a connection that ``handle`` has closed; with any other go on as gunicorn does."""
         if fs.cancelled() or fs.exception() or fs.result():
@@ -123,8 +143,12 @@ class ProblemWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
             self.nr_conns -= 1
 
     def _cap_keepalive(self, deadline: float) -> None:
-        """Let no connection that has sent nothing yet hold up a stop, either."""
+        """Let no connection that has sent nothing yet hold up a stop, and no stream either.
+
+        This is what every kind of stop begins with.
+        """
         super()._cap_keepalive(deadline)
+        self.wsgi.end_streams()
         for conn in self.pending_conns:
             conn.timeout = min(conn.timeout, deadline)
 

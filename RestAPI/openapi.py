@@ -59,8 +59,11 @@ Wallets over HTTP: create them, put money in, take it out, read their history.
 
 * **Money** is an exact decimal. It is taken as a JSON string or number and answered as a string \
 with as many decimals as the currency has.
-* **Idempotency-Key**: every POST and PATCH takes one. The same key with the same request gives \
-the stored answer again, with `Idempotency-Replayed: true`, and nothing is done twice.
+* **Idempotency-Key**: every POST, PUT and PATCH takes one. The same key with the same request \
+gives the stored answer again, with `Idempotency-Replayed: true`, and nothing is done twice.
+* **traceparent** ([W3C Trace Context](https://www.w3.org/TR/trace-context/)): that of a request \
+which changes something is passed on in the event; one that is not valid counts as none.
+* **Events** of every change go to RabbitMQ, too: [asyncapi.yaml](/asyncapi.yaml) describes them.
 * **Pages**: `limit` items at most; `next_cursor` leads on.
 * **Problems** are `application/problem+json` ([RFC 9457](https://www.rfc-editor.org/rfc/rfc9457)) \
 with a stable `code`; each endpoint lists its own.
@@ -78,7 +81,8 @@ _TAGS: Final = (
     ("Wallets", "Create, list, read and change wallets."),
     ("Operations", "Move money, and read how it moved."),
     ("Ledger", "The books as a whole."),
-    ("Events", "The log of everything that happened."),
+    ("Events", "The log of everything that happened, and messages of your own in it."),
+    ("Notifications", "What people are told of the events."),
     ("Service", "How the service itself is doing."),
 )
 
@@ -94,6 +98,12 @@ _IDEMPOTENCY_KEY: Final[Document] = {
         "maxLength": MAX_KEY_CHARACTERS,
         "pattern": IDEMPOTENCY_KEY_PATTERN,
     },
+}
+
+_UNUSED_KEY: Final[Document] = {
+    **_IDEMPOTENCY_KEY,
+    "description": "Not needed: twice is the same as once. It is checked as everywhere else, and "
+    "neither remembered nor compared.",
 }
 
 _HEADERS: Final[Document] = {
@@ -270,6 +280,9 @@ def _parameters(
             }
     if operation.idempotent:
         yield _IDEMPOTENCY_KEY
+    if operation.repeatable:
+        yield _UNUSED_KEY
+    yield from operation.parameters
 
 
 def _query_schema(described: Document) -> Document:
@@ -330,9 +343,8 @@ def _errors_of(rule: Rule, operation: Operation) -> set[type[CofferError]]:
     if operation.body:
         kinds |= {JsonInvalid, UnsupportedMediaType, BodyTooLarge, NotStorable}
         kinds |= {RequestTimeout, CrossSiteRefused}
-        kinds |= {Overloaded, WalletBusy, OutcomeUnknown}
     if operation.idempotent:
-        kinds.add(IdempotencyKeyReused)
+        kinds |= {IdempotencyKeyReused, Overloaded, WalletBusy, OutcomeUnknown}
     if rule.rule.startswith(API_PREFIX):
         kinds |= {Unavailable, HostNotAllowed}
     return kinds

@@ -41,6 +41,9 @@ IDEMPOTENCY_KEY_PATTERN: Final = r"^[\x21-\x7e]{1,255}$"
 OPEN_SCOPE: Final = ""
 """The one scope of Idempotency-Keys where nobody needs an API key."""
 
+_TRACEPARENT = re.compile(
+    r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}", re.ASCII
+)
 _KEY = re.compile(rf"[\x21-\x7e]{{1,{MAX_KEY_CHARACTERS}}}", re.ASCII)
 
 
@@ -164,6 +167,17 @@ def parse_idempotency_key(environ: WSGIEnvironment, body: object) -> Idempotency
     canonical: list[Any] = [environ["REQUEST_METHOD"], environ["PATH_INFO"], body]
     text = orjson.dumps(canonical, default=str, option=orjson.OPT_SORT_KEYS)
     return IdempotencyKey(OPEN_SCOPE, key, hashlib.sha256(text).digest())
+
+
+def parse_traceparent(environ: WSGIEnvironment) -> str | None:
+    """The request's traceparent; None if there is none that is valid, as W3C wants it.
+
+    https://www.w3.org/TR/trace-context/#traceparent-header
+    """
+    given: str | None = environ.get("HTTP_TRACEPARENT")
+    if given is None or not _TRACEPARENT.fullmatch(given):
+        return None
+    return given
 
 
 def _too_large() -> BodyTooLarge:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from multiprocessing.util import Finalize
 from typing import TYPE_CHECKING
 
-from RestAPI.app import create_app
+from RestAPI.app import Application, create_app
 from RestAPI.problems import problem_response
 from WalletCore.domain.errors import Unavailable
 from WalletCore.open_store import open_store
@@ -24,7 +25,6 @@ from WalletCore.telemetry import configure_logging, forget_process, get_logger
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
-
 
 COLLECT_AFTER_OBJECTS = 50_000
 """A request leaves no cycles to speak of; looking for some after every 700 objects costs 5 %."""
@@ -44,7 +44,7 @@ class Service:
         self._settings = settings
         self._opening = threading.Lock()
         self._pid: int | None = None
-        self._app: WSGIApplication | None = None
+        self._app: Application | None = None
         self._store: Store | None = None
         self._closed_pid: int | None = None
 
@@ -68,6 +68,15 @@ class Service:
                 Finalize(None, self.close, exitpriority=1)
             return self._app
 
+    def end_streams(self) -> None:
+        """Let the streams of this process end, which wait for no stop; the rest goes on.
+
+        Not for a signal's handler: what it interrupts may hold a lock.
+        """
+        app = self._app
+        if app is not None and self._pid == os.getpid():
+            app.streams.end()
+
     def close(self) -> None:
         """Close the store if this process has opened one, after its last request.
 
@@ -76,6 +85,8 @@ class Service:
         with self._opening:
             if self._store is None or self._pid != os.getpid():
                 return
+            if self._app is not None:
+                self._app.streams.close()
             self._store.close()
             self._store = self._app = self._pid = None
             self._closed_pid = os.getpid()
@@ -83,7 +94,7 @@ class Service:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request."""
-        app = self._app
+        app: WSGIApplication | None = self._app
         if app is None or self._pid != os.getpid():
             try:
                 app = self.open()
@@ -100,7 +111,26 @@ class Service:
 def open_application() -> Service:
     """The application with its store open: the factory for granian, called in each worker."""
     application.open()
+    _watch_for_stop(application.end_streams)
     return application
+
+
+def _watch_for_stop(stop: Callable[[], None]) -> None:
+    """Call ``stop`` in a thread of its own on SIGTERM or SIGINT, whoever handles these afterwards.
+
+    Granian waits for every answer before it tells anybody that it stops. For the main thread.
+    https://docs.python.org/3/library/signal.html#signal.set_wakeup_fd
+    """
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+
+    def watch() -> None:
+        while number := os.read(reader, 1):
+            if number[0] in (signal.SIGTERM, signal.SIGINT):
+                stop()
+
+    threading.Thread(target=watch, name="stop-watcher", daemon=True).start()
 
 
 _settings = load_settings()

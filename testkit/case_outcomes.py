@@ -19,7 +19,12 @@ EVENTS_TIMEOUT_SECONDS = 10.0
 """How long an event may take to be listed: PostgreSQL lists it only when no transaction that is
 older can add a row before it, and such a transaction may belong to another database."""
 
-EVENTS_POLL_SECONDS = 0.05
+RECORD_TIMEOUT_SECONDS = 10.0
+"""How long the worker may take to record an event."""
+
+POLL_SECONDS = 0.05
+
+_TRACEPARENT = "[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}"
 
 Get = Callable[[str], Any]
 """Asks for a path that must answer 200; gives the JSON body. Raises CaseError."""
@@ -109,31 +114,32 @@ class EventTail:
         """Where the log since the last skip() is not as ``expected_events`` says.
 
         Also where it is not as every log must be: ``walletseq`` counts from 1 to the wallet's
-        version without a gap, and each event is a CloudEvent that is found by its id.
+        version without a gap, and each event is a CloudEvent that is found by its id and becomes
+        Processed.
         """
         items = substitute(wanted, variables)
         logs: dict[str, list[Mapping[str, Any]]] = {item["wallet"]: [] for item in items}
-        versions = {
-            wallet: self._get(substitute_path("/api/v1/wallets/${id}", {"id": wallet}))["version"]
+        wallets = {
+            wallet: self._get(substitute_path("/api/v1/wallets/${id}", {"id": wallet}))
             for wallet in logs
         }
         deadline = time.monotonic() + EVENTS_TIMEOUT_SECONDS
         complete = False
         while not complete:
             # One more page after the last one that was needed: there must be nothing too many.
-            complete = all(len(logs[wallet]) >= versions[wallet] for wallet in logs)
+            complete = all(len(logs[id_]) >= wallets[id_]["version"] for id_ in logs)
             events = self._next()
             for event in events:
                 logs.get(str(event.get("wallet")), []).append(event)
             if not events and not complete:
                 if time.monotonic() > deadline:
                     break
-                time.sleep(EVENTS_POLL_SECONDS)
+                time.sleep(POLL_SECONDS)
         return [
             f"expected_events, wallet {item['wallet']}: {problem}"
             for item in items
             for problem in self._compare(
-                item, logs[item["wallet"]], versions[item["wallet"]], variables
+                item, logs[item["wallet"]], wallets[item["wallet"]], variables
             )
         ]
 
@@ -141,9 +147,10 @@ class EventTail:
         self,
         item: Mapping[str, Any],
         events: list[Mapping[str, Any]],
-        version: int,
+        wallet: Mapping[str, Any],
         variables: Mapping[str, Any],
     ) -> list[str]:
+        version = wallet["version"]
         types = [event.get("type") for event in events]
         found = []
         if types != item["types"]:
@@ -151,14 +158,19 @@ class EventTail:
         if len(events) != version:
             found.append(f"version is {version} and there are {len(events)} events")
         for number, event in enumerate(events, start=1):
-            shape = _cloud_event(item["wallet"], number)
+            shape = _cloud_event(item["wallet"], number, wallet.get("owner"), event)
             found += mismatches(shape, event, variables, exact=True, at=f"event {number}")
-            again = self._get(substitute_path("/api/v1/events/${id}", {"id": event["id"]}))
-            if again != event:
+            again = recorded_event(event["id"], self._get)
+            if {**again, "status": event.get("status")} != event:
                 found.append(f"event {number}: by its id it is another one: {shown(again)}")
+            elif again.get("status") != "Processed":
+                found.append(f"event {number} does not become Processed")
         if "data" in item:
             data = [event.get("data") for event in events]
             found += mismatches(item["data"], data, variables, exact=False, at="data")
+        if "traceparents" in item:
+            parents = [event.get("traceparent") for event in events]
+            found += mismatches(item["traceparents"], parents, variables, exact=True)
         return found
 
     def _next(self) -> list[Mapping[str, Any]]:
@@ -173,9 +185,27 @@ class EventTail:
         return items
 
 
-def _cloud_event(wallet: str, number: int) -> dict[str, Any]:
-    """The CloudEvents 1.0 members that every event of a wallet has, and no others."""
+def recorded_event(event_id: str, get: Get) -> Mapping[str, Any]:
+    """The event, as soon as it is Processed; after RECORD_TIMEOUT_SECONDS as it is."""
+    path = substitute_path("/api/v1/events/${id}", {"id": event_id})
+    deadline = time.monotonic() + RECORD_TIMEOUT_SECONDS
+    while True:
+        event: Mapping[str, Any] = get(path)
+        if event.get("status") == "Processed" or time.monotonic() > deadline:
+            return event
+        time.sleep(POLL_SECONDS)
+
+
+def _cloud_event(
+    wallet: str, number: int, owner: str | None, event: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The members that every event of a wallet has, and no others: those of CloudEvents 1.0, its
+    status, who owns the wallet if anybody does, and a traceparent if ``event`` has one.
+    """
     return {
+        **({"userid": owner} if owner else {}),
+        **({"traceparent": {"$regex": _TRACEPARENT}} if "traceparent" in event else {}),
+        "status": {"$regex": "NotProcessed|Processed"},
         "specversion": "1.0",
         "id": {"$type": "uuid"},
         "source": "/coffer",

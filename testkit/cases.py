@@ -27,6 +27,7 @@ from testkit.case_matching import (
     substitute,
     substitute_path,
 )
+from testkit.case_notifications import notification_problems
 from testkit.case_outcomes import EventTail, ledger_problems
 
 CASES_FOLDER = Path(__file__).resolve().parent.parent / "tests_data"
@@ -150,6 +151,8 @@ class Runner:
         ]
         if "expected_events" in document:
             problems += self._tail.problems(document["expected_events"], variables)
+        for wanted in document.get("expected_notifications", []):
+            problems += notification_problems(wanted, variables, self._get)
         if problems:
             raise CaseError("\n  ".join(["", *problems[:MAX_SHOWN_PROBLEMS]]))
 

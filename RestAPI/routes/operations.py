@@ -23,7 +23,8 @@ from WalletCore.domain.errors import (
     WalletNotFound,
 )
 from WalletCore.domain.model import Document, OperationType
-from WalletCore.store import IdempotencyKey, OperationFilter, Outcome, PageRequest, Store
+from WalletCore.paging import PageRequest
+from WalletCore.store import IdempotencyKey, OperationFilter, Outcome, Store
 
 TAG: Final = "Operations"
 
@@ -50,7 +51,13 @@ class OperationRoutes:
             WalletClosed,
         ),
     )
-    def operate(self, wallet_id: UUID, body: OperationOrder, key: IdempotencyKey | None) -> Outcome:
+    def operate(
+        self,
+        wallet_id: UUID,
+        body: OperationOrder,
+        key: IdempotencyKey | None,
+        traceparent: str | None,
+    ) -> Outcome:
         """Deposit into or withdraw from a wallet
 
         A withdrawal is refused when less than its amount is available; then nothing has changed.
@@ -65,7 +72,7 @@ class OperationRoutes:
             description=body.description,
             metadata=body.metadata,
         )
-        return self._store.execute(command, key)
+        return self._store.execute(command, key, traceparent)
 
     @endpoint(
         tag=TAG,

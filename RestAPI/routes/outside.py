@@ -17,6 +17,9 @@ from WalletCore.telemetry import METRICS_CONTENT_TYPE, render_metrics
 
 STATIC_FOLDER: Final = Path(__file__).resolve().parent.parent / "static"
 HTML_TYPE: Final = "text/html; charset=utf-8"
+YAML_TYPE: Final = "application/yaml"
+"""https://www.rfc-editor.org/rfc/rfc9512: always UTF-8, so there is no charset to name."""
+
 TAG: Final = "Service"
 UNAVAILABLE: Final = 503
 
@@ -66,16 +69,23 @@ class HealthRoutes:
 
 
 class PageRoutes:
-    """The pages for people, and the OpenAPI document that the second of them shows."""
+    """The pages for people, the OpenAPI document that the second of them shows, and the AsyncAPI
+    document of the events.
+    """
 
     def __init__(self, document: bytes) -> None:
         self._document = document
         self._front = (STATIC_FOLDER / "index.html").read_bytes()
         self._docs = (STATIC_FOLDER / "docs.html").read_bytes()
+        self._asyncapi = (STATIC_FOLDER / "asyncapi.yaml").read_bytes()
 
     def openapi(self) -> Response:
         """The OpenAPI document."""
         return Response(self._document, content_type=JSON_TYPE)
+
+    def asyncapi(self) -> Response:
+        """The AsyncAPI document."""
+        return Response(self._asyncapi, content_type=YAML_TYPE)
 
     def front(self) -> Response:
         """The front page."""

@@ -29,7 +29,8 @@ from WalletCore.domain.errors import (
     WalletNotFound,
 )
 from WalletCore.domain.model import Document
-from WalletCore.store import IdempotencyKey, Outcome, PageRequest, Store, WalletFilter
+from WalletCore.paging import PageRequest
+from WalletCore.store import IdempotencyKey, Outcome, Store, WalletFilter
 
 WALLETS_PATH: Final = "/api/v1/wallets"
 TAG: Final = "Wallets"
@@ -51,7 +52,9 @@ class WalletRoutes:
         errors=(AmountInvalid, AmountTooPrecise, AmountOutOfRange, CurrencyUnknown),
         location=f"{WALLETS_PATH}/",
     )
-    def create_wallet(self, body: WalletCreation, key: IdempotencyKey | None) -> Outcome:
+    def create_wallet(
+        self, body: WalletCreation, key: IdempotencyKey | None, traceparent: str | None
+    ) -> Outcome:
         """Create a wallet
 
         It is active and empty. A body is not needed.
@@ -64,7 +67,7 @@ class WalletRoutes:
             min_balance=body.min_balance,
             metadata=body.metadata,
         )
-        return self._store.execute(command, key)
+        return self._store.execute(command, key, traceparent)
 
     @endpoint(
         tag=TAG,
@@ -99,7 +102,11 @@ class WalletRoutes:
         errors=(WalletNotFound, WalletClosed, WalletNotEmpty),
     )
     def change_wallet(
-        self, wallet_id: UUID, body: WalletChange, key: IdempotencyKey | None
+        self,
+        wallet_id: UUID,
+        body: WalletChange,
+        key: IdempotencyKey | None,
+        traceparent: str | None,
     ) -> Outcome:
         """Rename a wallet, set its metadata, freeze, unfreeze or close it
 
@@ -112,7 +119,7 @@ class WalletRoutes:
             metadata=body.metadata if "metadata" in sent else UNSET,
             status=body.status if "status" in sent else UNSET,
         )
-        return self._store.execute(command, key)
+        return self._store.execute(command, key, traceparent)
 
     @endpoint(tag=TAG, query=BalanceQuery, responses={200: Balance}, errors=(WalletNotFound,))
     def get_balance(self, wallet_id: UUID, query: BalanceQuery) -> Document:

@@ -1,33 +1,81 @@
-"""The event log: CloudEvents 1.0 in their JSON form.
+"""The event log: CloudEvents 1.0 in their JSON form, and messages of one's own.
 
 https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeAlias
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
-from RestAPI.schemas.fields import Answer, Instant, NextCursor, UuidText
+from RestAPI.schemas.fields import (
+    Answer,
+    Instant,
+    NextCursor,
+    SomeLongText,
+    SomeText,
+    Strict,
+    UuidText,
+)
 from RestAPI.schemas.operations import Operation
 from RestAPI.schemas.wallets import Wallet
 from WalletCore.domain.events import EventType
+from WalletCore.domain.model import MessageStatus
+
+
+class MessageData(Answer):
+    """What a message says."""
+
+    user_id: str
+    description: str
+
+
+class MessageStatusData(Answer):
+    """What the status of a message was set to."""
+
+    event_id: UuidText = Field(description="The message.")
+    status: MessageStatus
+
+
+EventData: TypeAlias = Operation | Wallet | MessageData | MessageStatusData
 
 
 class CloudEvent(Answer):
-    """Something that happened to a wallet."""
+    """Something that happened, to a wallet or as a message."""
 
     specversion: Literal["1.0"]
     id: UuidText
     source: str
     type: EventType
-    subject: str
+    subject: str = Field(description="`wallets/{id}` or `messages/{id}`.")
     time: Instant
     datacontenttype: Literal["application/json"]
-    wallet: UuidText
-    walletseq: int = Field(ge=1, description="Counts the events of this wallet, without gaps.")
-    data: Operation | Wallet = Field(description="The operation, or the wallet as it was then.")
+    wallet: UuidText = Field(
+        default_factory=str, description="The wallet that it happened to; absent for messages."
+    )
+    walletseq: int = Field(
+        default_factory=int,
+        ge=1,
+        description="Counts the events of this wallet, without gaps; absent for messages.",
+    )
+    userid: str = Field(
+        default_factory=str,
+        min_length=1,
+        description="The wallet's owner, or whom the message is for; absent if nobody is named.",
+    )
+    traceparent: str = Field(
+        default_factory=str,
+        pattern=r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$",
+        description="That of the request, if it had a valid one (W3C Trace Context).",
+    )
+    data: EventData = Field(
+        description="The operation, the wallet as it was then, or what the message says."
+    )
+    status: MessageStatus = Field(
+        description="Processed once the worker has recorded it; of a message, what was set by "
+        "hand. The log's only attribute beside those that are announced."
+    )
 
 
 class EventPage(Answer):
@@ -37,3 +85,35 @@ class EventPage(Answer):
     next_cursor: NextCursor = Field(
         description="Where to go on, at the end too: the same cursor finds what comes later."
     )
+
+
+class MessageCreation(Strict):
+    """A message of one's own."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"user_id": "alice", "description": "Your parcel has arrived."}]
+        }
+    )
+
+    user_id: SomeText = Field(description="Whom it is for.")
+    description: SomeLongText = Field(description="What it says.")
+
+
+class MessageStatusChange(Strict):
+    """The status that a message gets by hand."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"status": "Processed"}]})
+
+    status: MessageStatus
+
+
+class Message(Answer):
+    """A message of one's own."""
+
+    event_id: UuidText
+    user_id: str
+    description: str
+    status: MessageStatus
+    created_at: Instant
+    updated_at: Instant

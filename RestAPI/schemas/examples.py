@@ -6,18 +6,23 @@ from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
+from WalletCore.documents import event_document
 from WalletCore.domain.events import EventType, wallet_event
 from WalletCore.domain.model import (
     EXTERNAL,
     Document,
     Entry,
+    Message,
     OperationType,
     Wallet,
     WalletStatus,
+    message_document,
     operation_document,
     wallet_document,
 )
 from WalletCore.domain.money import Currency
+from WalletCore.domain.notices import notice
+from WalletCore.inbox import Notification, notification_document
 
 _USD = Currency("USD", 2)
 _MADE = datetime(2030, 1, 31, 12, 0, tzinfo=UTC)
@@ -25,6 +30,7 @@ _MOVED = datetime(2030, 1, 31, 12, 5, tzinfo=UTC)
 _WALLET_ID = UUID("01890a5d-ac96-774b-bcce-b302099a8057")
 _OPERATION_ID = UUID("01890a62-40b6-7c1f-9c1d-6e5f1a2b3c4d")
 _EVENT_ID = UUID("01890a62-40b7-7d20-8a3e-0f9e8d7c6b5a")
+_NOTIFICATION_ID = UUID("01890a62-40c1-7a44-9f02-3b1c2d3e4f5a")
 
 _wallet = Wallet(
     id=_WALLET_ID,
@@ -58,9 +64,41 @@ _entry = Entry(
 
 WALLET_EXAMPLE: Final[Document] = wallet_document(_wallet)
 OPERATION_EXAMPLE: Final[Document] = operation_document(_entry, _USD)
-EVENT_EXAMPLE: Final[Document] = wallet_event(
-    _EVENT_ID, EventType.OPERATION_COMPLETED, _wallet, OPERATION_EXAMPLE, _MOVED
-).body
+_event = wallet_event(
+    _EVENT_ID,
+    EventType.OPERATION_COMPLETED,
+    _wallet,
+    OPERATION_EXAMPLE,
+    _MOVED,
+    traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+)
+EVENT_EXAMPLE: Final[Document] = event_document(_event.body, recorded=True, status=None)
+_told = notice(_event.body)
+NOTIFICATION_EXAMPLE: Final[Document] = notification_document(
+    Notification(
+        position=1,
+        id=_NOTIFICATION_ID,
+        event_id=_told.event_id,
+        wallet_id=_told.wallet_id,
+        user_id=_told.user_id,
+        type=_told.type,
+        title=_told.title,
+        text=_told.text,
+        data=_told.data,
+        created_at=_MOVED,
+        read_at=None,
+    )
+)
+MESSAGE_EXAMPLE: Final[Document] = message_document(
+    Message(
+        id=_EVENT_ID,
+        user_id="alice",
+        description="Your parcel has arrived.",
+        status=None,
+        created_at=_MOVED,
+        updated_at=_MOVED,
+    )
+)
 
 ANSWER_EXAMPLES: Final[dict[str, Document]] = {
     "Wallet": WALLET_EXAMPLE,
@@ -68,6 +106,10 @@ ANSWER_EXAMPLES: Final[dict[str, Document]] = {
     "Operation": OPERATION_EXAMPLE,
     "OperationPage": {"items": [OPERATION_EXAMPLE], "next_cursor": None},
     "CloudEvent": EVENT_EXAMPLE,
+    "Message": MESSAGE_EXAMPLE,
+    "Notification": NOTIFICATION_EXAMPLE,
+    "NotificationPage": {"items": [NOTIFICATION_EXAMPLE], "next_cursor": None},
+    "Marked": {"read": 3},
     "Pong": {"ping": "pong"},
     "Liveness": {"status": "alive"},
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, Final, TypeAlias
+from uuid import UUID
 
 from pydantic import (
     AfterValidator,
@@ -23,7 +24,7 @@ from RestAPI.schemas import values
 from RestAPI.schemas.shared import CURRENCY_PATTERN, CURSOR_PATTERN, NO_NUL_PATTERN
 from WalletCore.cursor import MAX_CURSOR_CHARACTERS
 from WalletCore.domain.model import OperationType
-from WalletCore.store import DEFAULT_PAGE_ITEMS, MAX_PAGE_ITEMS
+from WalletCore.paging import DEFAULT_PAGE_ITEMS, MAX_PAGE_ITEMS
 
 MAX_TEXT_CHARACTERS: Final = 255
 MAX_DESCRIPTION_CHARACTERS: Final = 1000
@@ -63,6 +64,12 @@ LongText: TypeAlias = Annotated[
     AfterValidator(values.no_nul),
 ]
 """A description."""
+
+SomeText: TypeAlias = Annotated[Text, Field(min_length=1)]
+"""A user's name: a Text that is not empty."""
+
+SomeLongText: TypeAlias = Annotated[LongText, Field(min_length=1)]
+"""What a message says: a LongText that is not empty."""
 
 Amount: TypeAlias = Annotated[
     Decimal,
@@ -117,6 +124,18 @@ Limit: TypeAlias = Annotated[
     int, Field(ge=1, le=MAX_PAGE_ITEMS), BeforeValidator(values.query_integer)
 ]
 """How many items a page has at most."""
+
+Flag: TypeAlias = Annotated[
+    bool, PlainValidator(values.query_flag), WithJsonSchema({"type": "boolean"})
+]
+"""Yes or no, as a URL writes it."""
+
+GivenId: TypeAlias = Annotated[
+    UUID,
+    PlainValidator(values.given_uuid),
+    WithJsonSchema({"type": "string", "format": "uuid", "pattern": values.UUID_PATTERN}),
+]
+"""An id in a query or a body."""
 
 UuidText: TypeAlias = Annotated[str, Field(json_schema_extra={"format": "uuid"})]
 """An id in an answer."""

@@ -24,6 +24,15 @@ def _object_of_values(title: str, description: str) -> Document:
     }
 
 
+LAST_EVENT_ID_PARAMETER: Final[Document] = {
+    "name": "Last-Event-ID",
+    "in": "header",
+    "required": False,
+    "description": "The id of the last event that came, or next_cursor of "
+    "`GET /api/v1/notifications?order=oldest`: the stream goes on exactly after it.",
+    "schema": {"$ref": f"{SCHEMA_PREFIX}Cursor"},
+}
+
 SHARED_SCHEMAS: Final[dict[str, Document]] = {
     "Amount": {
         "title": "Amount",

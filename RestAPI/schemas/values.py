@@ -47,6 +47,11 @@ def parse_uuid(text: str) -> UUID:
     return UUID(text)
 
 
+def given_uuid(value: object) -> UUID:
+    """The same for whatever JSON gave."""
+    return parse_uuid(value if isinstance(value, str) else "")
+
+
 def parse_time(text: object) -> datetime:
     """An RFC 3339 date-time with its offset, in UTC. Raises ValueError.
 
@@ -133,6 +138,13 @@ def query_integer(value: object) -> int:
     if isinstance(value, str) and _INTEGER.fullmatch(value):
         return int(value)
     raise ValueError("This must be a whole number.")
+
+
+def query_flag(value: object) -> bool:
+    """``true`` or ``false`` as a URL writes it. Raises ValueError."""
+    if value in ("true", "false"):
+        return value == "true"
+    raise ValueError("This must be true or false.")
 
 
 def metadata(value: object) -> Document:

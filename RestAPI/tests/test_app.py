@@ -204,11 +204,12 @@ class BrokenStore:
 
     def __init__(self, error: Exception) -> None:
         self.error = error
+        self.notifications = self
 
     def wallet(self, _wallet_id: object) -> Any:
         raise self.error
 
-    def execute(self, _command: object, _key: object = None) -> Outcome:
+    def execute(self, _command: object, _key: object = None, _parent: object = None) -> Outcome:
         raise self.error
 
     def missing(self) -> list[str]:

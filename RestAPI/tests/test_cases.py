@@ -13,10 +13,11 @@ from pydantic import SecretStr
 from RestAPI.app import create_app
 from testkit.case_clients import Answer, HttpClient, WsgiClient
 from testkit.cases import CASES_FOLDER, Case, Runner, answer_problems, load_cases
+from testkit.following import recording
 from WalletCore.open_store import open_store
 from WalletCore.settings import MEMORY_URL, Settings
 
-MIN_CASES = 130
+MIN_CASES = 390
 
 Seen = tuple[Mapping[str, Any], Mapping[str, Any], Answer]
 
@@ -49,8 +50,9 @@ def memory_client() -> Iterator[WsgiClient]:
 
 @pytest.fixture(scope="module")
 def postgres_client(postgres_url: str) -> Iterator[WsgiClient]:
-    """The application on this test process' PostgreSQL database."""
-    yield from _in_process(postgres_url)
+    """The application on this test process' PostgreSQL database, and a worker beside it."""
+    with recording(postgres_url):
+        yield from _in_process(postgres_url)
 
 
 @pytest.fixture(scope="module")

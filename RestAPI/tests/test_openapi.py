@@ -80,10 +80,17 @@ def test_every_operation_says_what_it_does_and_how_it_can_fail(document: Documen
         assert "500" in responses
         if path.startswith(API_PREFIX):
             assert "503" in responses
-        if method in ("post", "patch"):
-            names = [parameter["name"] for parameter in operation["parameters"]]
-            assert "Idempotency-Key" in names
-            assert {"409", "413", "415", "422"} <= responses.keys()
+        if method in ("post", "put", "patch"):
+            (key,) = (
+                parameter
+                for parameter in operation["parameters"]
+                if parameter["name"] == "Idempotency-Key"
+            )
+            assert {"413", "415", "422"} <= responses.keys()
+            # Where a key is not remembered, the document says so and promises no 409 and no replay.
+            remembered = "not needed" not in key["description"].lower()
+            assert remembered is ("409" in responses)
+            assert remembered is ("Idempotency-Replayed" in responses["422"]["headers"])
             assert operation["requestBody"]["content"]["application/json"]["examples"]
         for response in responses.values():
             assert "X-Request-Id" in response["headers"]
@@ -136,3 +143,20 @@ def test_the_examples_of_requests_work(document: Document, client: FlaskClient) 
         assert client.post(f"{path}/operation", json=example).status_code == 200
     for example in examples("/api/v1/wallets/{wallet_id}", "patch"):
         assert client.patch(path, json=example).status_code == 200
+    for example in examples("/api/v1/events", "post"):
+        message = client.post("/api/v1/events", json=example)
+        assert message.status_code == 201
+        for change in examples("/api/v1/events/{event_id}", "put"):
+            assert client.put(message.headers["Location"], json=change).status_code == 200
+    for example in examples("/api/v1/notifications/read-all", "post"):
+        assert client.post("/api/v1/notifications/read-all", json=example).status_code == 200
+
+
+def test_the_stream_is_described_as_what_it_is(document: Document) -> None:
+    stream = document["paths"]["/api/v1/notifications/stream"]["get"]
+    assert list(stream["responses"]["200"]["content"]) == ["text/event-stream"]
+    assert {("Last-Event-ID", "header"), ("last_event_id", "query")} <= {
+        (parameter["name"], parameter["in"]) for parameter in stream["parameters"]
+    }
+    codes = stream["responses"]["503"]["content"]["application/problem+json"]["examples"]
+    assert "too_many_streams" in codes

@@ -118,6 +118,7 @@ def _event(seq: int, type_: str, **members: Any) -> dict[str, Any]:
         "wallet": UUID,
         "walletseq": seq,
         "data": {"seq": seq},
+        "status": "Processed",
         **members,
     }
 
@@ -149,6 +150,8 @@ def _events_case(log: list[dict[str, Any]], wanted: dict[str, Any], *, version: 
 
 
 TYPES = ["coffer.wallet.created", "coffer.operation.completed"]
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+NONE = [None, None]
 
 
 def test_events_that_are_right() -> None:
@@ -167,15 +170,32 @@ def test_events_that_are_right() -> None:
         ([CREATED, {**DONE, "specversion": "0.3"}], {"types": TYPES}, "specversion"),
         ([CREATED, {**DONE, "time": "now"}], {"types": TYPES}, "time"),
         ([CREATED, {**DONE, "more": 1}], {"types": TYPES}, "more"),
+        ([CREATED, {**DONE, "userid": "bob"}], {"types": TYPES}, "userid"),
+        ([CREATED, {**DONE, "status": None}], {"types": TYPES}, "status"),
+        ([CREATED, {**DONE, "traceparent": "x"}], {"types": TYPES}, "traceparent"),
+        ([CREATED, DONE], {"types": TYPES, "traceparents": [None, TRACE]}, "/1: expected"),
+        ([CREATED, {**DONE, "traceparent": TRACE}], {"types": TYPES, "traceparents": NONE}, "/1: "),
         ([CREATED, {**DONE, "id": CREATED["id"]}], {"types": TYPES}, "another one"),
         ([CREATED, DONE, {**DONE, "id": "x"}], {"types": [*TYPES, TYPES[1]]}, "walletseq"),
     ],
 )
 def test_events_that_are_wrong(
-    log: list[dict[str, Any]], wanted: dict[str, Any], told: str
+    log: list[dict[str, Any]], wanted: dict[str, Any], told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("testkit.case_outcomes.RECORD_TIMEOUT_SECONDS", 0.1)
     with pytest.raises(CaseError, match=told):
         _events_case(log, wanted, version=len(log))
+
+
+def test_a_traceparent_that_is_right() -> None:
+    log = [CREATED, {**DONE, "traceparent": TRACE}]
+    _events_case(log, {"types": TYPES, "traceparents": [None, TRACE]})
+
+
+def test_an_event_that_is_never_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("testkit.case_outcomes.RECORD_TIMEOUT_SECONDS", 0.1)
+    with pytest.raises(CaseError, match="event 2 does not become Processed"):
+        _events_case([CREATED, {**DONE, "status": "NotProcessed"}], {"types": TYPES})
 
 
 def test_an_event_that_never_comes(monkeypatch: pytest.MonkeyPatch) -> None:

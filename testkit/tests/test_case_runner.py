@@ -219,6 +219,11 @@ def test_what_cannot_be_saved_is_a_problem(source: str) -> None:
         ),
         ({"expected_ledger": [{"wallet": "x", "balance": "1"}]}, "version"),
         ({"expected_events": [{"wallet": "x", "types": ["created"]}]}, "created"),
+        ({"expected_notifications": [{"wallet": "x", "notifications": [{}]}]}, "type"),
+        (
+            {"expected_notifications": [{"notifications": [{"type": "coffer.message"}]}]},
+            "not valid under any",
+        ),
     ],
 )
 def test_a_file_that_the_schema_refuses(change: dict[str, Any], told: str, tmp_path: Path) -> None:
