@@ -113,6 +113,7 @@ class Consumer:
         sweeper = Sweeper(dead, self._recorder)
         while not self._stop.is_set():
             connection.process_data_events(time_limit=POLL_SECONDS)
+            self._gather_more(connection)
             if self._gathered:
                 batch, self._gathered = self._gathered, []
                 self._record(connection, channel, dead, batch)
@@ -120,6 +121,13 @@ class Consumer:
                 raise _ConsumerCancelled("the broker has ended the subscription")
             with suppress(StoreUnavailable):
                 sweeper.sweep()
+
+    def _gather_more(self, connection: pika.BlockingConnection) -> None:
+        """Take what has arrived already: one read of the socket brings but a part of it."""
+        before = 0
+        while before < len(self._gathered) < PREFETCH_MESSAGES:
+            before = len(self._gathered)
+            connection.process_data_events(time_limit=0)
 
     def _on_message(
         self, _channel: Any, method: Any, properties: pika.BasicProperties, body: bytes

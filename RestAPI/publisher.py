@@ -58,9 +58,10 @@ class QueueState:
 
 @dataclass(slots=True)
 class _Batch:
-    """Messages under way: how many are not confirmed yet."""
+    """So many messages under way, of which ``left`` are not confirmed yet."""
 
     done: Future[None]
+    count: int
     left: int
     deadline: float
 
@@ -273,7 +274,8 @@ class Publisher:
     def _publish(self, events: Sequence[LoggedEvent], done: Future[None]) -> None:
         if self._failed or not self._channel.is_open:
             return  # _lose ends the future
-        batch = _Batch(done, len(events), time.monotonic() + BATCH_TIMEOUT_SECONDS)
+        deadline = time.monotonic() + BATCH_TIMEOUT_SECONDS
+        batch = _Batch(done, len(events), len(events), deadline)
         publish, exchange = self._channel.basic_publish, self._topology.exchange
         for event in events:
             self._tag += 1
@@ -289,26 +291,23 @@ class Publisher:
         if isinstance(method, pika.spec.Basic.Nack):
             self._fail("the broker refused a message")
             return
-        confirmed = 0
         if not method.multiple and self._pending and self._pending[0][0] != method.delivery_tag:
-            confirmed = self._confirm_out_of_order(method.delivery_tag)
+            self._confirm_out_of_order(method.delivery_tag)
         else:
             while self._pending and self._pending[0][0] <= method.delivery_tag:
                 self._count_off(self._pending.popleft()[1])
-                confirmed += 1
-        CONFIRMED.inc(confirmed)
 
-    def _confirm_out_of_order(self, tag: int) -> int:
+    def _confirm_out_of_order(self, tag: int) -> None:
         for place, (pending, batch) in enumerate(self._pending):
             if pending == tag:
                 del self._pending[place]
                 self._count_off(batch)
-                return 1
-        return 0
+                return
 
     def _count_off(self, batch: _Batch) -> None:
         batch.left -= 1
         if batch.left == 0:
+            CONFIRMED.inc(batch.count)
             self._asked.discard(batch.done)
             batch.done.set_result(None)
 

@@ -18,6 +18,9 @@ from WalletCore.telemetry import get_logger, mask_secrets
 MAX_EVENT_BYTES: Final = 256 * 1024
 """The largest message that is read. The service's own events are below 80 KiB."""
 
+MAX_LOGGED_CHARACTERS: Final = 2000
+"""The most of a text that the log shows; those of the service's own events are below 1,500."""
+
 NOBODY: Final = "nobody"
 """Stands in the log for whom an event of a wallet without an owner concerns."""
 
@@ -97,15 +100,23 @@ class Recorder:
                 continue
             fresh.discard(told.event_id)
             END_TO_END_SECONDS.observe(max(0.0, now - told.time.timestamp()))
-            user_id = told.user_id or NOBODY
-            text = _line(mask_secrets(told.text))
+            user_id = _shortened(told.user_id) if told.user_id else None
+            description = _shortened(told.text)
+            text = _line(mask_secrets(description))
             self._log.info(
-                f"Event {told.event_id} has been sent to {_line(user_id)}: {text}",
+                f"Event {told.event_id} has been sent to {_line(user_id or NOBODY)}: {text}",
                 event_id=str(told.event_id),
-                user_id=told.user_id,
-                description=told.text,
+                user_id=user_id,
+                description=description,
                 type=told.type,
             )
+
+
+def _shortened(text: str) -> str:
+    """``text`` as far as the log shows it: somebody else's message may be as long as it likes."""
+    if len(text) <= MAX_LOGGED_CHARACTERS:
+        return text
+    return text[:MAX_LOGGED_CHARACTERS] + "…"
 
 
 def _line(text: str) -> str:

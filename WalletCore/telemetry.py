@@ -70,7 +70,7 @@ _SECRET_FIELDS: Final = frozenset(
 _PLAIN_FIELDS: Final = frozenset({"timestamp", "level", "event", "method", "rule", "request_id"})
 """Fields of our own lines that hold no free text, so that looking costs nothing there."""
 
-_SECRET_IN_URL: Final = re.compile(r"(\w+://[^\s:/@]*):[^\s@/]+@")
+_SECRET_IN_URL: Final = re.compile(r"(\b\w+://[^\s:/@]*):[^\s@/]+@")
 _SECRET_IN_PAIR: Final = re.compile(
     r"(?i)\b(password|passwd|secret|token|authorization)(['\"]?\s*[=:]\s*)"
     r"('[^']*'|\"[^\"]*\"|(?:bearer\s+|basic\s+)?[^\s,;&)'\"]+)"
@@ -83,6 +83,8 @@ def mask_secrets(text: str) -> str:
     >>> mask_secrets("postgresql://coffer:hunter2@db/coffer")
     'postgresql://coffer:***@db/coffer'
     """
+    if ":" not in text and "=" not in text:
+        return text  # there is no other way to write one
     text = _SECRET_IN_URL.sub(rf"\1:{MASK}@", text)
     return _SECRET_IN_PAIR.sub(rf"\1\2{MASK}", text)
 

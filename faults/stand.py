@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 
+from testkit.event_contract import check_database
 from testkit.ledgers import audit
 from testkit.load import Account, Load, Session, times_done
 from testkit.programs import RELAY, WORKER, RunningProgram
@@ -200,6 +201,7 @@ class Stand:
             self.count("SELECT count(DISTINCT event_id) FROM notifications.notifications") == events
         )
         assert list(verify(self.postgres.url))[-1].difference is None
+        check_database(self.postgres.url)
         # It has a query for walletseq as well.
         assert audit(self.postgres.url) == []
 

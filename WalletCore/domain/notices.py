@@ -45,7 +45,10 @@ def notice(event: object) -> Notice:
     data = event.get("data")
     if not isinstance(data, dict):
         raise BadEvent("data is not an object")
-    title, text = tell(data)
+    try:
+        title, text = tell(data)
+    except BadEvent as bad:
+        raise BadEvent(f"data is not that of {type_}: {bad}") from None
     wallet = event.get("wallet")
     user = event.get("userid")
     if user is not None and not (isinstance(user, str) and user):

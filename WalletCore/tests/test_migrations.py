@@ -7,7 +7,6 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import psycopg
@@ -18,42 +17,61 @@ from psycopg import sql
 from sqlalchemy import Engine, create_engine
 from uuid_utils.compat import uuid7
 
-from testkit.ledgers import audit, balance_of, deposit, keyed, new_wallet, postgres_store, withdraw
+from testkit.following import recording, wait_until_recorded
+from testkit.ledgers import (
+    CURRENCIES,
+    audit,
+    deposit,
+    keyed,
+    new_wallet,
+    postgres_store,
+    withdraw,
+)
 from testkit.services import TestDatabases
-from WalletCore.postgres import migrate
+from testkit.waiting import eventually
+from WalletCore.domain.commands import SendMessage, SetMessageStatus
+from WalletCore.domain.model import MessageStatus
+from WalletCore.postgres import migrate, notification_tables, tables
 from WalletCore.postgres.connect import connection_info, parse_url
-from WalletCore.postgres.tables import SCHEMA, Xid8, metadata
+from WalletCore.postgres.tables import Xid8
 
+SCHEMAS: Final = (tables.SCHEMA, notification_tables.SCHEMA)
+TABLES: Final = [*tables.metadata.sorted_tables, *notification_tables.metadata.sorted_tables]
 PARTITIONS: Final = (
     "SELECT c.relname, pg_get_expr(c.relpartbound, c.oid) FROM pg_inherits i "
     "JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = 'coffer.events'::regclass ORDER BY 1"
 )
 CONSTRAINTS: Final = """
-    SELECT t.relname, c.conname, pg_get_constraintdef(c.oid)
+    SELECT t.relnamespace::regnamespace::text, t.relname, c.conname, pg_get_constraintdef(c.oid)
     FROM pg_constraint c JOIN pg_class t ON t.oid = c.conrelid
-    WHERE t.relnamespace = 'coffer'::regnamespace AND NOT t.relispartition AND c.contype <> 'n'
-        AND t.relname <> 'alembic_version' ORDER BY 1, 2"""
+    WHERE t.relnamespace::regnamespace::text IN ('coffer', 'notifications')
+        AND NOT t.relispartition AND c.contype <> 'n' AND t.relname <> 'alembic_version'
+    ORDER BY 1, 2, 3"""
 INDEXES: Final = """
     SELECT i.relname, pg_get_indexdef(i.oid)
     FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_class t ON t.oid = x.indrelid
-    WHERE t.relnamespace = 'coffer'::regnamespace AND NOT t.relispartition
-        AND t.relname <> 'alembic_version' ORDER BY 1"""
+    WHERE t.relnamespace::regnamespace::text IN ('coffer', 'notifications')
+        AND NOT t.relispartition AND t.relname <> 'alembic_version' ORDER BY 1"""
 COLUMNS: Final = """
-    SELECT t.relname, t.relkind, t.reloptions, a.attname, format_type(a.atttypid, a.atttypmod),
-           a.attnotnull, pg_get_expr(d.adbin, d.adrelid)
+    SELECT t.relnamespace::regnamespace::text, t.relname, t.relkind, t.reloptions, a.attname,
+           format_type(a.atttypid, a.atttypmod), a.attnotnull, pg_get_expr(d.adbin, d.adrelid)
     FROM pg_class t JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum > 0
     LEFT JOIN pg_attrdef d ON (d.adrelid, d.adnum) = (a.attrelid, a.attnum)
-    WHERE t.relnamespace = 'coffer'::regnamespace AND t.relkind IN ('r', 'p', 'S')
-        AND NOT t.relispartition AND t.relname <> 'alembic_version' ORDER BY 1, a.attnum"""
+    WHERE t.relnamespace::regnamespace::text IN ('coffer', 'notifications')
+        AND t.relkind IN ('r', 'p', 'S') AND NOT t.relispartition
+        AND t.relname <> 'alembic_version' ORDER BY 1, 2, a.attnum"""
 SEQUENCES: Final = """
-    SELECT sequencename, data_type::text, start_value, increment_by, cache_size, cycle
-    FROM pg_sequences WHERE schemaname = 'coffer'"""
+    SELECT schemaname, sequencename, data_type::text, start_value, increment_by, cache_size, cycle
+    FROM pg_sequences WHERE schemaname IN ('coffer', 'notifications') ORDER BY 1"""
+PLACES: Final = "SELECT count(*) FROM coffer.followers"
 LEFT_OVERS: Final = """
-    SELECT relname FROM pg_class WHERE relnamespace = 'coffer'::regnamespace
+    SELECT relname FROM pg_class
+        WHERE relnamespace::regnamespace::text IN ('coffer', 'notifications')
         AND relname NOT LIKE 'alembic_version%'
-    UNION ALL SELECT proname FROM pg_proc WHERE pronamespace = 'coffer'::regnamespace"""
+    UNION ALL SELECT proname FROM pg_proc
+        WHERE pronamespace::regnamespace::text IN ('coffer', 'notifications')"""
 NAMES: Final = re.compile(
-    r"(pk|ix|uq|ck|fk)_(wallets|entries|events|currencies|idempotency_keys)(_[a-z0-9_]+)?"
+    rf"(pk|ix|uq|ck|fk)_({'|'.join(table.name for table in TABLES)})(_[a-z0-9_]+)?"
 )
 
 
@@ -77,9 +95,51 @@ def engine(empty_postgres_url: str) -> Iterator[Engine]:
 def fill(url: str) -> None:
     """A row in every table."""
     with postgres_store(url) as store:
-        wallet_id = new_wallet(store)
+        wallet_id, message_id = new_wallet(store), uuid7()
         store.execute(deposit(wallet_id, 5), keyed("a"))
         store.execute(withdraw(wallet_id, 7), keyed("b"))
+        store.execute(SendMessage(message_id, "alice", "hello"))
+        store.execute(SetMessageStatus(message_id, MessageStatus.PROCESSED))
+    with recording(url), connected(url) as connection:
+        wait_until_recorded(url)
+        eventually(lambda: connection.execute(PLACES).fetchone() == (1,), "the follower's place")
+
+
+def counts(url: str) -> dict[str, int]:
+    """The number of rows of every table that there is, but for those of partitions."""
+    with connected(url) as connection:
+        found = {}
+        for table in TABLES:
+            there = connection.execute("SELECT to_regclass(%s)", (table.fullname,)).fetchone()
+            if there != (None,):
+                row = connection.execute(f"SELECT count(*) FROM {table.fullname}").fetchone()
+                assert row is not None
+                found[table.fullname] = row[0]
+        return found
+
+
+def dumped(url: str) -> dict[str, list[Any]]:
+    """All rows of every table that there is, as text."""
+    with connected(url) as connection:
+        return {
+            name: sorted(connection.execute(f"SELECT t::text FROM {name} t").fetchall())
+            for name in counts(url)
+        }
+
+
+FILLED: Final = {
+    "coffer.currencies": len(list(CURRENCIES)),
+    "coffer.entries": 1,
+    "coffer.events": 4,
+    "coffer.followers": 1,
+    "coffer.idempotency_keys": 2,
+    "coffer.log_origin": 1,
+    "coffer.messages": 1,
+    "coffer.wallets": 1,
+    "notifications.inbox": 4,
+    "notifications.notifications": 4,
+}
+"""``counts`` after ``fill``."""
 
 
 # -- Up and down -------------------------------------------------------------------------------
@@ -91,6 +151,7 @@ def test_up_and_down_and_up_again_on_an_empty_database(empty_postgres_url: str) 
         migrate.upgrade(empty_postgres_url)
         assert migrate.current(empty_postgres_url) == migrate.head()
         fill(empty_postgres_url)
+        assert counts(empty_postgres_url) == FILLED
         assert audit(empty_postgres_url) == []
         migrate.downgrade(empty_postgres_url)
         assert migrate.current(empty_postgres_url) is None
@@ -101,11 +162,46 @@ def test_up_and_down_and_up_again_on_an_empty_database(empty_postgres_url: str) 
 def test_upgrading_again_changes_nothing_and_keeps_the_rows(fresh_postgres_url: str) -> None:
     fill(fresh_postgres_url)
     migrate.upgrade(fresh_postgres_url)
-    with connected(fresh_postgres_url) as connection:
-        for table, rows in (("wallets", 1), ("entries", 1), ("events", 2), ("idempotency_keys", 2)):
-            found = connection.execute(f"SELECT count(*) FROM coffer.{table}").fetchone()
-            assert found == (rows,), table
+    assert counts(fresh_postgres_url) == FILLED
     assert audit(fresh_postgres_url) == []
+
+
+def test_the_ledger_steps_back_and_on_with_its_rows_in_place(fresh_postgres_url: str) -> None:
+    """What 0002 added goes; money, history and what was recorded stay."""
+    fill(fresh_postgres_url)
+    everything = dumped(fresh_postgres_url)
+    migrate.downgrade(fresh_postgres_url, "0001", "coffer")
+    assert migrate.current(fresh_postgres_url) == "coffer 0001, notifications 0001"
+    gone = {"coffer.messages", "coffer.followers", "coffer.log_origin"}
+    assert counts(fresh_postgres_url).keys() == FILLED.keys() - gone
+    assert dumped(fresh_postgres_url) == {
+        name: rows for name, rows in everything.items() if name not in gone
+    }
+    assert audit(fresh_postgres_url) == []
+    migrate.upgrade(fresh_postgres_url)
+    assert migrate.current(fresh_postgres_url) == migrate.head()
+    again = dumped(fresh_postgres_url)
+    assert {name: again[name] for name in again if name not in gone} == {
+        name: rows for name, rows in everything.items() if name not in gone
+    }
+    assert again["coffer.log_origin"] == everything["coffer.log_origin"]
+    assert again["coffer.messages"] == again["coffer.followers"] == []
+    fill(fresh_postgres_url)
+    assert audit(fresh_postgres_url) == []
+    # Whoever follows began anew, and told nothing again: of the second filling only a wallet and a
+    # message are new, as the other answers were remembered.
+    assert counts(fresh_postgres_url)["notifications.notifications"] == 4 + 3
+
+
+def test_what_was_recorded_steps_back_alone(fresh_postgres_url: str) -> None:
+    fill(fresh_postgres_url)
+    migrate.downgrade(fresh_postgres_url, schema="notifications")
+    assert migrate.current(fresh_postgres_url) == "coffer 0002, notifications none"
+    ledger = {name: rows for name, rows in FILLED.items() if name.startswith("coffer.")}
+    assert counts(fresh_postgres_url) == ledger
+    migrate.upgrade(fresh_postgres_url)
+    recorded = {"notifications.inbox": 0, "notifications.notifications": 0}
+    assert counts(fresh_postgres_url) == ledger | recorded
 
 
 def test_several_upgrades_at_once_wait_for_each_other(empty_postgres_url: str) -> None:
@@ -148,7 +244,7 @@ def test_alembic_finds_no_difference_between_the_tables_and_the_migrations(
 
     def is_ours(name: str | None, kind: str, parents: Any) -> bool:
         if kind == "schema":
-            return name == SCHEMA
+            return name in SCHEMAS
         return not (kind == "table" and name in {*partitions, "alembic_version"})
 
     dialect: Any = engine.dialect
@@ -163,7 +259,8 @@ def test_alembic_finds_no_difference_between_the_tables_and_the_migrations(
                 "compare_server_default": True,
             },
         )
-        assert compare_metadata(context, metadata) == []
+        both: Any = [tables.metadata, notification_tables.metadata]
+        assert compare_metadata(context, both) == []
 
 
 def test_the_catalogue_is_the_same_as_that_of_the_tables(
@@ -171,8 +268,9 @@ def test_the_catalogue_is_the_same_as_that_of_the_tables(
 ) -> None:
     """What Alembic does not compare: CHECKs, fillfactor, partial indexes, sequences."""
     with engine.begin() as making:
-        making.exec_driver_sql("CREATE SCHEMA coffer")
-        metadata.create_all(making)
+        for metadata in (tables.metadata, notification_tables.metadata):
+            making.exec_driver_sql(f"CREATE SCHEMA {metadata.schema}")
+            metadata.create_all(making)
     with test_databases.empty() as migrated_url:
         migrate.upgrade(migrated_url)
         with connected(migrated_url) as migrated, connected(empty_postgres_url) as made:
@@ -184,10 +282,10 @@ def test_the_catalogue_is_the_same_as_that_of_the_tables(
 
 def test_every_constraint_and_index_is_named_by_the_convention(postgres_url: str) -> None:
     with connected(postgres_url) as connection:
-        names = {row[1] for row in connection.execute(CONSTRAINTS)} | {
+        names = {row[2] for row in connection.execute(CONSTRAINTS)} | {
             row[0] for row in connection.execute(INDEXES)
         }
-    assert len(names) > 15
+    assert len(names) > 40
     assert [name for name in names if not NAMES.fullmatch(name)] == []
 
 
@@ -224,84 +322,3 @@ def test_rows_of_a_partition_cannot_be_changed_either(fresh_postgres_url: str) -
         for statement in ("UPDATE coffer.{} SET type = ''", "DELETE FROM coffer.{}"):
             with pytest.raises(psycopg.errors.RestrictViolation):
                 connection.execute(sql.SQL(statement).format(sql.Identifier(partition)))
-
-
-# -- Partitions --------------------------------------------------------------------------------
-
-
-def test_the_partitions_cover_the_days_ahead_without_a_gap(empty_postgres_url: str) -> None:
-    migrate.upgrade(empty_postgres_url)
-    with connected(empty_postgres_url) as connection:
-        partitions = connection.execute(PARTITIONS).fetchall()
-        bounds = [re.findall(r"'([0-9a-f-]{36})'", bound) for _, bound in partitions]
-        assert [end for _, end in bounds[:-1]] == [start for start, _ in bounds[1:]]
-        now = datetime.now(UTC)
-        first, last = (_moment(bounds[0][0]), _moment(bounds[-1][1]))
-        assert first <= now - timedelta(days=7)
-        assert now + timedelta(days=30) <= last <= now + timedelta(days=38)
-        for days in (0, 15, 30):
-            covered = connection.execute(
-                "SELECT coffer.ensure_event_partitions(%s)", (days,)
-            ).fetchone()
-            assert covered is not None
-            assert covered[0] >= days
-        assert connection.execute(PARTITIONS).fetchall() == partitions
-        connection.execute("SELECT coffer.ensure_event_partitions(45)")
-        assert len(connection.execute(PARTITIONS).fetchall()) > len(partitions)
-
-
-def test_every_moment_ahead_has_its_partition(fresh_postgres_url: str) -> None:
-    now = datetime.now(UTC)
-    with connected(fresh_postgres_url) as connection:
-        for hours in range(-24, 30 * 24, 5):
-            moment = now + timedelta(hours=hours)
-            milliseconds = int(moment.timestamp() * 1000)
-            text = f"{milliseconds:012x}" + "7" + uuid7().hex[13:]
-            connection.execute(
-                "INSERT INTO coffer.events (id, type, body, created_at) "
-                "VALUES (%s, 't', 'b', now())",
-                (text,),
-            )
-        for days in (-1, 3661):
-            with pytest.raises(psycopg.errors.RaiseException):
-                connection.execute("SELECT coffer.ensure_event_partitions(%s)", (days,))
-
-
-def test_making_partitions_and_writing_do_not_wait_for_each_other(
-    fresh_postgres_url: str,
-) -> None:
-    insert = "INSERT INTO coffer.events (id, type, body, created_at) VALUES (%s, 't', 'b', now())"
-    with (
-        psycopg.connect(connection_info(fresh_postgres_url)) as writer,
-        psycopg.connect(connection_info(fresh_postgres_url)) as maker,
-    ):
-        for connection in (writer, maker):
-            connection.execute("SET lock_timeout = '1s'")
-            connection.commit()
-        writer.execute(insert, (uuid7(),))
-        maker.execute("SELECT coffer.ensure_event_partitions(60)")
-        # Neither has committed; a third one writes, and the two go on.
-        with postgres_store(fresh_postgres_url) as store:
-            wallet_id = new_wallet(store)
-            assert store.execute(deposit(wallet_id)).status == 200
-            assert balance_of(store, wallet_id) == 1
-        writer.execute(insert, (uuid7(),))
-        maker.commit()
-        writer.execute(insert, (uuid7(),))
-
-
-def test_several_makers_of_partitions_at_once(fresh_postgres_url: str) -> None:
-    def make(days: int) -> None:
-        with connected(fresh_postgres_url) as connection:
-            connection.execute("SELECT coffer.ensure_event_partitions(%s)", (days,))
-
-    with ThreadPoolExecutor(6) as pool:
-        for future in [pool.submit(make, 60 + number * 7 % 21) for number in range(6)]:
-            future.result()
-    with connected(fresh_postgres_url) as connection:
-        names = [name for name, _ in connection.execute(PARTITIONS)]
-    assert len(names) == len(set(names)) >= 11
-
-
-def _moment(floor: str) -> datetime:
-    return datetime.fromtimestamp(int(floor.replace("-", "")[:12], 16) / 1000, UTC)
