@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.measurements import WEB_SERVERS
+from benchmarks.options import Options
+from benchmarks.paced import PACED_RATE
 from benchmarks.plot import draw
 from benchmarks.profile import PROFILED, profile
 from benchmarks.programs import CannotMeasure, terminate_as_interrupt
 from benchmarks.report import whole
 from benchmarks.stand import ROOT
-from benchmarks.suite import NAMES, PACED_RATE, Options, Run, measure
+from benchmarks.suite import NAMES, Run, measure
 from benchmarks.targets import judge
 
 RESULTS: Final = ROOT / "benchmarks/results"
@@ -29,7 +31,11 @@ DOCUMENT_RESULT: Final = RESULTS / "published.json"
 BEGIN_TABLES: Final = "<!-- tables: written by python -m benchmarks --publish -->"
 END_TABLES: Final = "<!-- end of tables -->"
 
-QUICK: Final = Options(rounds=1, seconds=1.0, wallets=500)
+QUICK: Final = Options(rounds=1, seconds=1.0, wallets=500, backlog=5_000, smoke=True)
+
+MIN_BACKLOG_EVENTS: Final = 1000
+"""Two batches: from the first record to the last one must be some time."""
+MAX_BACKLOG_EVENTS: Final = 1_000_000
 
 INTERRUPTED_EXIT_CODE: Final = 130
 """128 and the number of SIGINT, as shells have it."""
@@ -37,7 +43,10 @@ INTERRUPTED_EXIT_CODE: Final = 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print, keep. Returns the exit code: 0 also when targets are missed."""
-    parsed = _parser().parse_args(arguments)
+    parser = _parser()
+    parsed = parser.parse_args(arguments)
+    if parsed.quick and parsed.publish:
+        parser.error("--quick is a smoke test; its figures are not published")
     options = _options(parsed)
     try:
         with terminate_as_interrupt():
@@ -59,12 +68,14 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description="Measure the service against a bare Flask route on the same server and against "
-        "pgbench on the same PostgreSQL. Starts what it needs by itself and removes it again.",
+        "pgbench on the same PostgreSQL, and the way of its events through RabbitMQ to their "
+        "notifications. Starts what it needs by itself and removes it again.",
     )
-    parser.add_argument("--quick", action="store_true", help="a smoke test of under a minute")
+    parser.add_argument("--quick", action="store_true", help="a smoke test; nothing is judged")
     parser.add_argument("--rounds", type=_positive_int, help="how often to measure everything")
     parser.add_argument("--seconds", type=_positive, help="how long each measurement takes")
     parser.add_argument("--wallets", type=_positive_int, help="how many wallets to spread over")
+    parser.add_argument("--backlog", type=_backlog, help="how many events wait to be recorded")
     parser.add_argument(
         "--only",
         action="append",
@@ -91,6 +102,7 @@ def _options(parsed: argparse.Namespace) -> Options:
         "rounds": parsed.rounds,
         "seconds": parsed.seconds,
         "wallets": parsed.wallets,
+        "backlog": parsed.backlog,
         "servers": tuple(parsed.server) if parsed.server else None,
         "only": tuple(parsed.only) if parsed.only else None,
     }
@@ -102,6 +114,15 @@ def _positive_int(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError("must be at least 1")
+    return value
+
+
+def _backlog(text: str) -> int:
+    value = int(text)
+    if not MIN_BACKLOG_EVENTS <= value <= MAX_BACKLOG_EVENTS:
+        raise argparse.ArgumentTypeError(
+            f"must be {MIN_BACKLOG_EVENTS} to {MAX_BACKLOG_EVENTS} events"
+        )
     return value
 
 
@@ -120,13 +141,14 @@ def _beginning(text: str) -> str:
 
 def _keep(run: Run, *, publish: bool) -> None:
     """Print the run, and write it to RESULTS as JSON and as a plot."""
-    results = judge(run.measurements)
-    text = whole(run.machine, run.options, run.measurements, results)
+    results = judge(run.measurements, smoke=run.options["smoke"])
+    text = whole(run.machine, run.options, run.measurements, results, run.notes)
     now = datetime.now(UTC)
     document = {
         "measured_at": now.isoformat(timespec="seconds"),
         "machine": run.machine,
         "options": run.options,
+        "notes": run.notes,
         "targets": [result.document() for result in results],
         "measurements": [measurement.document() for measurement in run.measurements],
     }
@@ -134,7 +156,7 @@ def _keep(run: Run, *, publish: bool) -> None:
     stored = RESULTS / f"{now:%Y%m%dT%H%M%SZ}.json"
     stored.write_text(json.dumps(document, indent=1) + "\n")
     plot = stored.with_suffix(".png")
-    draw(run.measurements, PACED_RATE, plot)
+    draw(run.measurements, PACED_RATE, run.options["backlog"], plot)
     print(f"\n{text}\n\nKept in {stored.relative_to(ROOT)} and {plot.relative_to(ROOT)}")
     if publish:
         _publish(f"Measured on {now:%Y-%m-%d}. {text}", stored, plot)

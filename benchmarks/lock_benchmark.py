@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Final
 
 import psycopg
-from psycopg import sql
 
 from benchmarks.programs import CannotMeasure, run_tool
+from benchmarks.stand import make_database
 from benchmarks.tools import find_pgbench, only_path
-from WalletCore.postgres.migrate import upgrade
 
 CLIENTS: Final = 16
 THREADS: Final = 2
@@ -93,10 +92,9 @@ class LockBenchmark:
     def __init__(self, url: str, folder: Path, wallets: int) -> None:
         self._pgbench = find_pgbench()
         self._folder = folder
-        with psycopg.connect(url, autocommit=True) as connection:
-            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
+        own_url = make_database(url, DATABASE)
+        with psycopg.connect(own_url) as connection:
             info = connection.info
-            own_url = url.replace(f"/{info.dbname}?", f"/{DATABASE}?")
             self._environment = only_path() | {
                 "PGHOST": info.host,
                 "PGPORT": str(info.port),
@@ -105,8 +103,6 @@ class LockBenchmark:
                 "PGDATABASE": DATABASE,
             }
             new_id = _UUIDV7 if info.server_version >= FIRST_UUIDV7_VERSION else _UUIDV7_BY_HAND
-        upgrade(own_url)
-        with psycopg.connect(own_url) as connection:
             connection.execute(_MAKE_WALLETS, [wallets])
         with psycopg.connect(own_url, autocommit=True) as connection:
             connection.execute("VACUUM ANALYZE coffer.wallets")

@@ -50,12 +50,13 @@ def describe_machine(url: str, data_folder: Path) -> dict[str, Any]:
 
 def in_words(machine: dict[str, Any]) -> str:
     """The machine in one sentence."""
+    broker = f", RabbitMQ {machine['rabbitmq']}" if machine.get("rabbitmq") else ""
     return (
         f"{machine['cores']} cores ({machine['cpu']}), {machine['memory_gib']} GiB, "
         f"{machine['system']}, Linux {machine['kernel']}, data on {machine['file_system']}, "
         f"Python {machine['python']}, PostgreSQL {machine['postgresql']} "
         f"(fsync {machine['postgresql_settings']['fsync']}, synchronous_commit "
-        f"{machine['postgresql_settings']['synchronous_commit']})"
+        f"{machine['postgresql_settings']['synchronous_commit']}){broker}"
     )
 
 

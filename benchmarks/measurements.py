@@ -17,6 +17,9 @@ WEB_SERVERS: Final = (GUNICORN, GRANIAN)
 
 PERCENT: Final = 100
 
+PACE: Final = "pace_reached_percent"
+"""The detail of a Measurement at a fixed pace: how much of what was due did happen in time."""
+
 
 @dataclass(frozen=True, slots=True)
 class Figure:

@@ -15,6 +15,7 @@ import json
 import random
 import selectors
 import socket
+import sys
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -23,7 +24,11 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.measurements import percentile
+from benchmarks.programs import run_tool
+from benchmarks.tools import only_path
 
+PACED_RATE: Final = 1000
+"""Operations a second at which latency is measured."""
 CONNECTIONS: Final = 64
 """Requests that can be under way at once. One that finds no connection free waits, and its latency
 counts on."""
@@ -31,6 +36,8 @@ WARM_UP_SECONDS: Final = 1.0
 """What is sent at the same pace before anything counts."""
 GRACE_SECONDS: Final = 10.0
 """How long the last answers are waited for."""
+EXTRA_SECONDS: Final = 60.0
+"""How much longer than all that the program may take."""
 RECEIVE_BYTES: Final = 65536
 MILLISECONDS: Final = 1000.0
 
@@ -49,13 +56,18 @@ class Lane:
 
 @dataclass(slots=True)
 class Record:
-    """What happened: seconds of each counted request, and how late the client noticed each."""
+    """What happened: seconds of each counted request, and how late the client noticed each.
+
+    ``counted_from``, ``counted_until``: when the counted requests were due, seconds since 1970.
+    """
 
     latencies: list[float] = field(default_factory=list)
     lateness: list[float] = field(default_factory=list)
     sent: int = 0
     failed: int = 0
     without_connection: int = 0
+    counted_from: float = 0.0
+    counted_until: float = 0.0
 
     def document(self) -> dict[str, float]:
         """It as JSON, in milliseconds."""
@@ -64,6 +76,8 @@ class Record:
             "answered": len(self.latencies),
             "failed": self.failed,
             "without_connection": self.without_connection,
+            "counted_from": self.counted_from,
+            "counted_until": self.counted_until,
         }
         for prefix, seconds in (("", self.latencies), ("client_late_", self.lateness)):
             ordered = sorted(seconds) or [0.0]
@@ -71,6 +85,28 @@ class Record:
                 value = percentile(ordered, percent) * MILLISECONDS
                 document[f"{prefix}{name}_ms"] = round(value, 3)
         return document
+
+
+@dataclass(frozen=True, slots=True)
+class Paced:
+    """What the client told: failed requests, the counted seconds, and everything else."""
+
+    failed: int
+    counted_from: float
+    counted_until: float
+    details: dict[str, float]
+
+
+def keep_pace(port: int, ids: Path, seconds: float) -> Paced:
+    """Let the client keep PACED_RATE, as a process of its own. Raises CannotMeasure."""
+    folder = Path(__file__).resolve().parents[1]
+    command = [
+        *(sys.executable, "-m", "benchmarks.paced", str(port)),
+        *(str(ids), str(PACED_RATE), str(seconds)),
+    ]
+    limit = seconds + WARM_UP_SECONDS + GRACE_SECONDS + EXTRA_SECONDS
+    told = json.loads(run_tool(command, only_path(), timeout_seconds=limit, folder=folder))
+    return Paced(int(told.pop("failed")), told.pop("counted_from"), told.pop("counted_until"), told)
 
 
 class PacedClient:
@@ -93,6 +129,8 @@ class PacedClient:
         total = int((WARM_UP_SECONDS + seconds) * self._rate)
         started = time.perf_counter()
         self._counted_from = started + WARM_UP_SECONDS
+        self._record.counted_from = time.time() + WARM_UP_SECONDS
+        self._record.counted_until = self._record.counted_from + seconds
         end = started + total / self._rate + GRACE_SECONDS
         waiting: deque[float] = deque()
         planned = 0

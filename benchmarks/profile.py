@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.measurements import PERCENT
+from benchmarks.options import Options
 from benchmarks.programs import CannotMeasure, processes_of
 from benchmarks.report import table
-from benchmarks.saturation import Saturation
+from benchmarks.saturation import WARM_UP_LOAD_SECONDS, Saturation
 from benchmarks.stand import Server, Stand, make_wallets
-from benchmarks.suite import WARM_UP_LOAD_SECONDS, Options
 from benchmarks.tools import only_path
 
 PROFILED: Final = "deposits_spread"

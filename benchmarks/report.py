@@ -9,6 +9,10 @@ from benchmarks.cpu import OTHERS
 from benchmarks.machine import in_words
 from benchmarks.measurements import (
     DATABASE,
+    GRANIAN,
+    GUNICORN,
+    PACE,
+    PERCENT,
     WEB_SERVERS,
     Figure,
     Measurement,
@@ -18,6 +22,12 @@ from benchmarks.measurements import (
 from benchmarks.targets import Result
 
 MISSING: Final = "-"
+PACE_LIMIT_PERCENT: Final = 95.0
+"""Below this share of a fixed pace, that is mentioned."""
+SMOKE: Final = (
+    "This was only a SMOKE TEST: it shows that everything runs. Its measurements are far too short "
+    "for their figures to say anything, so no target is judged."
+)
 DISTURBED_PERCENT: Final = 5.0
 """From this share of the machine on, other programs are mentioned."""
 
@@ -27,16 +37,35 @@ _THROUGHPUT: Final = (
     ("deposits_hot", "deposits on one wallet"),
     ("deposits_spread_keyed", "over all, with Idempotency-Key"),
     ("deposits_hot_keyed", "on one, with Idempotency-Key"),
+    ("unannounced_deposits", "over all, without relay and worker"),
+    ("announced_deposits", "over all, with relay and worker"),
 )
 _PGBENCH: Final = (
     ("pgbench_lock_spread", "pgbench over all rows"),
     ("pgbench_lock_hot", "pgbench on one row"),
 )
-_PACED: Final = (("p99_spread", "over all wallets"), ("p99_hot", "on one wallet"))
+_PACED: Final = (
+    ("p99_spread", "over all wallets"),
+    ("p99_hot", "on one wallet"),
+    ("broker_up_p99", "with RabbitMQ, relay and worker"),
+    ("broker_away_p99", "with RabbitMQ killed"),
+)
+_WAYS: Final = (("through RabbitMQ", ""), ("without a broker", "_direct"))
+_ANNOUNCING: Final = ("recorded_p99", "recorded_direct_p99", "backlog", "backlog_direct")
+_ON_GUNICORN: Final = (
+    "unannounced_deposits",
+    "announced_deposits",
+    "broker_up_p99",
+    "broker_away_p99",
+)
+"""What is measured on that server alone."""
 _CPU_DETAILS: Final = (
     ("server_cpu_us_per_operation", "server"),
     ("postgresql_cpu_us_per_operation", "PostgreSQL"),
     ("client_cpu_us_per_operation", "client"),
+    ("relay_cpu_us_per_operation", "relay"),
+    ("broker_cpu_us_per_operation", "RabbitMQ"),
+    ("worker_cpu_us_per_operation", "worker"),
 )
 
 
@@ -68,6 +97,8 @@ def latency_table(measurements: Sequence[Measurement], rate: int) -> str:
     for server in WEB_SERVERS:
         for name, words in _PACED:
             found = _measured(measurements, server, name)
+            if server != GUNICORN and name in _ON_GUNICORN:
+                continue
             rows.append(
                 [
                     f"{server}, {words}",
@@ -81,15 +112,35 @@ def latency_table(measurements: Sequence[Measurement], rate: int) -> str:
     return table([f"ms at {rate} operations a second", *head], rows)
 
 
+def announcing_table(measurements: Sequence[Measurement], options: dict[str, Any]) -> str:
+    """The way of the events: from commit to record at a steady pace, and out of a backlog."""
+    rows = []
+    for words, suffix in _WAYS:
+        # The figure of its p99 has all of them.
+        delays = _measured(measurements, GUNICORN, f"recorded{suffix}_p99")
+        rows.append(
+            [
+                words,
+                *(_median(delays, f"{percent}_ms") for percent in ("p50", "p95", "p99")),
+                _worst(delays, "max_ms"),
+                _range_of(measurements, Figure(GUNICORN, f"backlog{suffix}")),
+            ]
+        )
+    head = ["p50", "p95", "p99", "max", f"events a second out of {options['backlog']:,}"]
+    return table(["ms from commit to record", *head], rows)
+
+
 def cost_table(measurements: Sequence[Measurement]) -> str:
-    """CPU time of one operation under full load, and memory of a server process."""
+    """CPU time of one operation, by whose it was: under full load, at a pace, in a backlog."""
     figures = [(server, name) for server in WEB_SERVERS for name, _ in _THROUGHPUT]
     figures += [(DATABASE, name) for name, _ in _PGBENCH]
+    figures += [(GUNICORN, name) for name in _ANNOUNCING]
     rows = []
     for server, name in figures:
         found = _measured(measurements, server, name)
         costs = [_median(found, detail) for detail, _ in _CPU_DETAILS]
-        rows.append([f"{server}, {name}", *costs])
+        if server != GRANIAN or name not in _ON_GUNICORN:
+            rows.append([f"{server}, {name}", *costs])
     return table(["CPU microseconds an operation", *(word for _, word in _CPU_DETAILS)], rows)
 
 
@@ -105,12 +156,20 @@ def targets_table(results: Sequence[Result]) -> str:
 
 
 def remarks(measurements: Sequence[Measurement]) -> list[str]:
-    """What a reader of the figures must know: failed requests, and a machine that was not quiet."""
+    """What a reader of the figures must know: failed requests, a pace that was too fast, and a
+    machine that was not quiet.
+    """
     lines = [
         f"{m.server} {m.name}, round {m.round}: {m.failed} requests FAILED; its figure counts the "
         "others only."
         for m in measurements
         if m.failed
+    ]
+    lines += [
+        f"{m.server} {m.name}, round {m.round}: only {m.details[PACE]:.0f} % of the pace was "
+        "REACHED; its figure is that of less load."
+        for m in measurements
+        if m.details.get(PACE, PERCENT) < PACE_LIMIT_PERCENT
     ]
     others = summarize(m.details[OTHERS] for m in measurements if OTHERS in m.details)
     if others is not None and others.highest > DISTURBED_PERCENT:
@@ -126,19 +185,28 @@ def whole(
     options: dict[str, Any],
     measurements: Sequence[Measurement],
     results: Sequence[Result],
+    notes: Sequence[str] = (),
 ) -> str:
-    """Everything, as Markdown that is as well read on a terminal."""
+    """Everything, as Markdown that is as well read on a terminal.
+
+    ``notes``: what was not measured, and why.
+    """
     about = (
         f"{in_words(machine)}. {options['rounds']} rounds of {options['seconds']:g} s each, "
         f"{options['connections']} connections, {options['wallets']} wallets. Medians of the "
         "rounds, lowest and highest in parentheses; ratios are taken within each round."
     )
+    smoke = [SMOKE] if options.get("smoke") else []
     parts = [
+        *smoke,
         about,
         throughput_table(measurements),
         latency_table(measurements, options["paced_rate"]),
+        announcing_table(measurements, options),
         cost_table(measurements),
         targets_table(results),
+        *smoke,
+        *notes,
         *remarks(measurements),
     ]
     return "\n\n".join(parts)

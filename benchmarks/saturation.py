@@ -18,6 +18,8 @@ CONNECTIONS_PER_CORE: Final = 64
 """As many as a server process has request threads by default."""
 CORES_PER_THREAD: Final = 4
 """One thread of wrk sends more than four cores of Python answer."""
+WARM_UP_LOAD_SECONDS: Final = 2.0
+"""The load that a server has had before anything counts."""
 ANSWER_TIMEOUT_SECONDS: Final = 30
 EXTRA_SECONDS: Final = 60.0
 MAX_SEED: Final = 2**31

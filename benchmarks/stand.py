@@ -14,13 +14,16 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
+
+import psycopg
+from psycopg import sql
 
 from benchmarks.programs import (
     BYTES_PER_MB,
@@ -48,7 +51,7 @@ _JSON: Final = {"Content-Type": "application/json"}
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server that runs: the number of its first process, and its port on 127.0.0.1."""
+    """A program that runs: the number of its first process, and its port on 127.0.0.1."""
 
     pid: int
     port: int
@@ -131,40 +134,74 @@ class Stand:
         return int((self._postgres.folder / "postmaster.pid").read_text().split()[0])
 
     @contextlib.contextmanager
-    def service(self, web_server: str) -> Iterator[Server]:
-        """The service on ``web_server``, as ``python -m RestAPI server`` serves it."""
-        with self._serve("RestAPI", ["server"], web_server, "/health/ready") as server:
+    def service(self, web_server: str, url: str | None = None) -> Iterator[Server]:
+        """The service on ``web_server``, as ``python -m RestAPI server`` serves it.
+
+        ``url``: of another database than the stand's first one.
+        """
+        settings = {"WEB_SERVER": web_server, "DATABASE_URL": url or self.url}
+        with self._serve(["RestAPI", "server"], settings) as server:
+            time.sleep(SETTLE_SECONDS)
             yield server
 
     @contextlib.contextmanager
     def floor(self, web_server: str) -> Iterator[Server]:
         """The bare route on ``web_server``."""
-        with self._serve("benchmarks.floor", [], web_server, "/ping") as server:
+        settings = {"WEB_SERVER": web_server, "DATABASE_URL": self.url}
+        with self._serve(["benchmarks.floor"], settings, ready="/ping") as server:
+            time.sleep(SETTLE_SECONDS)
             yield server
 
     @contextlib.contextmanager
+    def relay(self, url: str, amqp_url: str) -> Iterator[Server]:
+        """``python -m RestAPI relay``, from the database at ``url`` to the broker."""
+        settings = {"DATABASE_URL": url, "AMQP_URL": amqp_url}
+        with self._serve(["RestAPI", "relay"], settings, port="RELAY_PORT") as relay:
+            yield relay
+
+    @contextlib.contextmanager
+    def worker(self, url: str, amqp_url: str | None) -> Iterator[Server]:
+        """``python -m NotificationWorker``; without a broker it follows the log."""
+        settings = {"DATABASE_URL": url} | ({"AMQP_URL": amqp_url} if amqp_url else {})
+        with self._serve(["NotificationWorker"], settings, port="WORKER_PORT") as worker:
+            yield worker
+
+    @contextlib.contextmanager
     def _serve(
-        self, module: str, arguments: Sequence[str], web_server: str, ready: str
+        self,
+        arguments: Sequence[str],
+        settings: Mapping[str, str],
+        *,
+        port: str = "PORT",
+        ready: str = "/health/ready",
     ) -> Iterator[Server]:
-        port = _free_port()
-        environment = _environment() | {
-            "COFFER_DATABASE_URL": self.url,
-            "COFFER_DATA_DIR": str(self.folder),
-            "COFFER_PORT": str(port),
-            "COFFER_WEB_SERVER": web_server,
-            # The programs run in the folder, where no .env of the user's changes what they do.
-            "PYTHONPATH": str(ROOT),
-        }
+        """``python -m`` ``arguments``, from when it answers ``ready`` on.
+
+        ``settings``, and ``port`` for that of its port, are names without COFFER_.
+        """
+        number = _free_port()
+        named = {**settings, port: str(number), "DATA_DIR": str(self.folder)}
+        environment = _environment() | {f"COFFER_{name}": value for name, value in named.items()}
+        # The programs run in the folder, where no .env of the user's changes what they do.
+        environment["PYTHONPATH"] = str(ROOT)
         self._started += 1
-        log = self.folder / f"{self._started:03}-{module}-{web_server}.log"
-        with Program([sys.executable, "-m", module, *arguments], environment, log) as program:
-            server = Server(program.pid, port)
+        log = self.folder / f"{self._started:03}-{'-'.join(arguments)}.log"
+        with Program([sys.executable, "-m", *arguments], environment, log) as program:
+            server = Server(program.pid, number)
             program.wait_until(lambda: server.answers(ready), READY_TIMEOUT_SECONDS)
-            time.sleep(SETTLE_SECONDS)
             yield server
 
     def _clear_up(self) -> None:
         self._janitor.communicate(timeout=CLEAR_UP_TIMEOUT_SECONDS)
+
+
+def make_database(url: str, name: str) -> str:
+    """A further database with all tables beside the one at ``url``; its URL."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        own_url = url.replace(f"/{connection.info.dbname}?", f"/{name}?")
+    upgrade(own_url)
+    return own_url
 
 
 def make_wallets(server: Server, count: int) -> list[str]:

@@ -6,24 +6,24 @@ what a noisy machine does to one it does to the other, and the ratio of neighbou
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Final
 
+from benchmarks import announcing
+from benchmarks.announcing import Announcing
 from benchmarks.cpu import CpuMeter
 from benchmarks.lock_benchmark import LockBenchmark
 from benchmarks.machine import describe_machine
-from benchmarks.measurements import DATABASE, WEB_SERVERS, Measurement
-from benchmarks.paced import GRACE_SECONDS, WARM_UP_SECONDS
-from benchmarks.programs import run_tool
-from benchmarks.saturation import Saturation, connection_count
-from benchmarks.stand import ROOT, Server, Stand, check_ledger, make_wallets
-from benchmarks.tools import find_pgbench, find_wrk, only_path
+from benchmarks.measurements import DATABASE, GUNICORN, Measurement
+from benchmarks.options import Options
+from benchmarks.paced import PACED_RATE, keep_pace
+from benchmarks.saturation import WARM_UP_LOAD_SECONDS, Saturation, connection_count
+from benchmarks.stand import Server, Stand, check_ledger, make_wallets
+from benchmarks.tools import find_pgbench, find_wrk
 
-NAMES: Final = (
+_SERVERS_NAMES: Final = (
     "http_floor",
     "pgbench_lock_spread",
     "pgbench_lock_hot",
@@ -35,42 +35,24 @@ NAMES: Final = (
     "p99_hot",
     "memory",
 )
+NAMES: Final = (*_SERVERS_NAMES, *announcing.NAMES)
 """Everything that is measured."""
 
 _LOCKING: Final = ("pgbench_lock_spread", "pgbench_lock_hot")
-_DEPOSITS: Final = tuple(name for name in NAMES if name.startswith("deposits"))
-_LOADED: Final = ("http_floor", *_DEPOSITS, "memory")
+_DEPOSITS: Final = tuple(name for name in _SERVERS_NAMES if name.startswith("deposits"))
+_LOADED: Final = ("http_floor", *_DEPOSITS, "memory", *announcing.ANNOUNCED)
 """What wrk is needed for."""
 _OF_SERVICE: Final = (*_DEPOSITS, "p99_spread", "p99_hot", "memory")
-
-WARM_UP_LOAD_SECONDS: Final = 2.0
-PACED_RATE: Final = 1000
-"""Operations a second at which latency is measured."""
-EXTRA_SECONDS: Final = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How much to measure. ``only``: beginnings of NAMES, empty for all; ``seconds`` of each."""
-
-    rounds: int = 5
-    seconds: float = 8.0
-    wallets: int = 10_000
-    servers: tuple[str, ...] = WEB_SERVERS
-    only: tuple[str, ...] = ()
-
-    def wants(self, *names: str) -> bool:
-        """Whether any of ``names`` is to be measured."""
-        return not self.only or any(name.startswith(self.only) for name in names)
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What came of it all."""
+    """What came of it all. ``notes``: what was not measured, and why."""
 
     machine: dict[str, Any]
     options: dict[str, Any]
     measurements: list[Measurement]
+    notes: list[str]
 
 
 def measure(options: Options, say: Callable[[str], None]) -> Run:
@@ -83,8 +65,10 @@ def measure(options: Options, say: Callable[[str], None]) -> Run:
         machine = describe_machine(stand.url, stand.data_folder)
         suite = _Suite(options, stand, say)
         measurements = [m for number in range(1, options.rounds + 1) for m in suite.round(number)]
+    machine["rabbitmq"] = suite.announcing.broker_version
     shown = asdict(options) | {"connections": connection_count(), "paced_rate": PACED_RATE}
-    return Run(machine, shown, measurements)
+    notes = [suite.announcing.missing] if suite.announcing.missing else []
+    return Run(machine, shown, measurements, notes)
 
 
 class _Suite:
@@ -95,7 +79,9 @@ class _Suite:
         self._stand = stand
         self._say = say
         self._files = {name: stand.folder / f"{name}.ids" for name in ("spread", "hot")}
-        self._make_wallets()
+        self.announcing = Announcing(options, stand, say)
+        if options.wants("http_floor", *_OF_SERVICE):
+            self._make_wallets()
 
     @cached_property
     def _saturation(self) -> Saturation:
@@ -106,12 +92,14 @@ class _Suite:
         return LockBenchmark(self._stand.url, self._stand.folder, self._options.wallets)
 
     def round(self, number: int) -> Iterator[Measurement]:
-        """One round: each server in turn, and the database between them."""
+        """One round: each server in turn, the database between them, and the way of the events."""
         for place, web_server in enumerate(self._options.servers):
             if place == 0:
                 yield from self._told(self._locking(number))
             yield from self._told(self._floor(number, web_server))
             yield from self._told(self._service(number, web_server))
+        if GUNICORN in self._options.servers:
+            yield from self._told(self.announcing.round(number))
 
     def _told(self, measurements: Iterator[Measurement]) -> Iterator[Measurement]:
         for found in measurements:
@@ -181,18 +169,11 @@ class _Suite:
         return Measurement(number, web_server, name, rate, "ops/s", load.failed, details)
 
     def _paced(self, number: int, web_server: str, server: Server, kind: str) -> Measurement:
-        seconds = self._options.seconds
-        command = [
-            *(sys.executable, "-m", "benchmarks.paced", str(server.port)),
-            *(str(self._files[kind]), str(PACED_RATE), str(seconds)),
-        ]
-        limit = seconds + WARM_UP_SECONDS + GRACE_SECONDS + EXTRA_SECONDS
         with self._meter(server) as meter:
-            said = run_tool(command, only_path(), timeout_seconds=limit, folder=ROOT)
-        told: dict[str, float] = json.loads(said)
-        failed = int(told.pop("failed"))
-        details = told | meter.details(int(told["sent"]))
-        return Measurement(number, web_server, f"p99_{kind}", told["p99_ms"], "ms", failed, details)
+            paced = keep_pace(server.port, self._files[kind], self._options.seconds)
+        details = paced.details | meter.details(int(paced.details["sent"]))
+        value = details["p99_ms"]
+        return Measurement(number, web_server, f"p99_{kind}", value, "ms", paced.failed, details)
 
     def _meter(self, server: Server) -> CpuMeter:
         return CpuMeter({"server": server.pid, "postgresql": self._stand.postgres_pid})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from benchmarks.measurements import (
@@ -25,6 +26,13 @@ HOT_OF_LOCKING_RATIO: Final = {GUNICORN: 1.0, GRANIAN: 1.2}
 GRANIAN_OF_GUNICORN_RATIO: Final = 1.6
 P99_LIMIT_MS: Final = 50.0
 MEMORY_LIMIT_MB: Final = 120.0
+RECORDED_P50_LIMIT_MS: Final = 25.0
+RECORDED_P99_LIMIT_MS: Final = 100.0
+BACKLOG_EVENTS_PER_SECOND: Final = 5000.0
+ANNOUNCED_OF_UNANNOUNCED_RATIO: Final = 0.8
+BROKER_AWAY_OF_UP_RATIO: Final = 1.1
+
+NOT_JUDGED: Final = "not judged: only a smoke test"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +62,19 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A target and what became of it; ``value`` is None when it was not measured."""
+    """A target and what became of it; ``value`` is None when it was not measured.
+
+    ``smoke``: it was measured only to see that everything runs, which says nothing of the target.
+    """
 
     target: Target
     value: Summary | None
+    smoke: bool = False
 
     @property
     def met(self) -> bool | None:
-        """Whether the median is on the right side; None when there is none."""
-        if self.value is None:
+        """Whether the median is on the right side; None when there is none, or none to judge."""
+        if self.value is None or self.smoke:
             return None
         if self.target.below:
             return self.value.median < self.target.bound
@@ -70,9 +82,11 @@ class Result:
 
     @property
     def verdict(self) -> str:
-        """``met``, ``missed by ...`` or ``not measured``."""
+        """``met``, ``missed by ...``, ``not measured``, or that it is only a smoke test."""
         if self.value is None:
             return "not measured"
+        if self.smoke:
+            return NOT_JUDGED
         if self.met:
             return "met"
         distance = abs(self.value.median - self.target.bound)
@@ -112,7 +126,9 @@ def targets_of(server: str) -> list[Target]:
         Target(hot, HOT_OF_SPREAD_RATIO, spread),
         Target(hot, HOT_OF_LOCKING_RATIO[server], locking),
     ]
-    if server == GRANIAN:
+    if server == GUNICORN:
+        targets += _targets_of_announcing()
+    else:
         targets += [
             Target(figure, GRANIAN_OF_GUNICORN_RATIO, Figure(GUNICORN, figure.name))
             for figure in (spread, hot)
@@ -125,8 +141,22 @@ def targets_of(server: str) -> list[Target]:
     ]
 
 
-def judge(measurements: Sequence[Measurement]) -> list[Result]:
-    """Every target of every server, judged."""
+def _targets_of_announcing() -> list[Target]:
+    """Of the events' way through RabbitMQ, which is measured on gunicorn."""
+    at = partial(Figure, GUNICORN)
+    return [
+        Target(at("recorded_p50"), RECORDED_P50_LIMIT_MS, below=True, unit="ms"),
+        Target(at("recorded_p99"), RECORDED_P99_LIMIT_MS, below=True, unit="ms"),
+        Target(at("backlog"), BACKLOG_EVENTS_PER_SECOND, unit="events/s"),
+        Target(
+            at("announced_deposits"), ANNOUNCED_OF_UNANNOUNCED_RATIO, at("unannounced_deposits")
+        ),
+        Target(at("broker_away_p99"), BROKER_AWAY_OF_UP_RATIO, at("broker_up_p99"), below=True),
+    ]
+
+
+def judge(measurements: Sequence[Measurement], *, smoke: bool = False) -> list[Result]:
+    """Every target of every server, judged, unless this was a ``smoke`` test."""
     results = []
     for server in WEB_SERVERS:
         for target in targets_of(server):
@@ -134,9 +164,11 @@ def judge(measurements: Sequence[Measurement]) -> list[Result]:
                 value = summary_of(measurements, target.figure)
             else:
                 value = ratio_of(measurements, target.figure, target.reference)
-            results.append(Result(target, value))
+            results.append(Result(target, value, smoke))
     return results
 
 
 def _number(value: float, unit: str) -> str:
-    return f"{value:.1f} {unit}" if unit else f"{value:.3f}"
+    if not unit:
+        return f"{value:.3f}"
+    return f"{value:,.0f} {unit}" if unit == "events/s" else f"{value:.1f} {unit}"

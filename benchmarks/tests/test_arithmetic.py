@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from benchmarks.announcing import metric
+from benchmarks.event_log import drain_rate
 from benchmarks.measurements import (
     DATABASE,
     GRANIAN,
@@ -12,12 +14,35 @@ from benchmarks.measurements import (
     ratio_of,
     summarize,
 )
+from benchmarks.options import Options
 from benchmarks.profile import package_of, summarize_stacks
-from benchmarks.report import remarks, table, whole
+from benchmarks.programs import CannotMeasure
+from benchmarks.report import announcing_table, remarks, table, whole
 from benchmarks.targets import Result, Target, judge, targets_of
 
 SPREAD = Figure(GUNICORN, "deposits_spread")
 FLOOR = Figure(GUNICORN, "http_floor")
+
+TARGETS = 19
+MACHINE = {
+    "cores": 2,
+    "cpu": "a CPU",
+    "memory_gib": 8.0,
+    "system": "Linux",
+    "kernel": "6",
+    "file_system": "ext4",
+    "python": "3.11",
+    "postgresql": "18",
+    "postgresql_settings": {"fsync": "on", "synchronous_commit": "on"},
+}
+OPTIONS = {
+    "rounds": 1,
+    "seconds": 1.0,
+    "connections": 8,
+    "wallets": 9,
+    "paced_rate": 1000,
+    "backlog": 5000,
+}
 
 
 def measured(figure: Figure, *values: float, unit: str = "ops/s") -> list[Measurement]:
@@ -91,11 +116,29 @@ def test_verdict_below() -> None:
     assert verdict(target, 75.0) == "missed by 25.0 ms (50.0 %)"
 
 
+def announcing_run() -> list[Measurement]:
+    """The part of it that is about the events."""
+    return [
+        measurement
+        for name, value, unit in (
+            ("recorded_p50", 24.9, "ms"),
+            ("recorded_p99", 99.9, "ms"),
+            ("backlog", 5000.0, "events/s"),
+            ("unannounced_deposits", 1000.0, "ops/s"),
+            ("announced_deposits", 800.0, "ops/s"),
+            ("broker_up_p99", 20.0, "ms"),
+            ("broker_away_p99", 21.9, "ms"),
+        )
+        for measurement in measured(Figure(GUNICORN, name), value, unit=unit)
+    ]
+
+
 def good_run() -> list[Measurement]:
     """A run that meets every target, just."""
     return [
         *measured(Figure(DATABASE, "pgbench_lock_hot"), 1000.0),
         *measured(FLOOR, 2500.0),
+        *announcing_run(),
         *measured(Figure(GRANIAN, "http_floor"), 4000.0),
         *(
             measurement
@@ -118,10 +161,10 @@ def good_run() -> list[Measurement]:
 
 def test_every_target_can_be_met() -> None:
     results = judge(good_run())
-    assert [result.verdict for result in results] == ["met"] * 14
+    assert [result.verdict for result in results] == ["met"] * TARGETS
 
 
-@pytest.mark.parametrize("number", range(14))
+@pytest.mark.parametrize("number", range(TARGETS))
 def test_every_target_can_be_missed(number: int) -> None:
     target = [t for server in (GUNICORN, GRANIAN) for t in targets_of(server)][number]
     worse = [
@@ -141,6 +184,54 @@ def test_nothing_measured_is_no_success() -> None:
     assert not any(result.met for result in results)
 
 
+def test_a_smoke_test_judges_nothing() -> None:
+    results = judge([*good_run(), *measured(SPREAD, 1.0)], smoke=True)
+    assert {result.verdict for result in results} == {"not judged: only a smoke test"}
+    assert {result.met for result in results} == {None}
+    assert results[0].document()["verdict"] == "not judged: only a smoke test"
+
+
+def test_a_rate_of_events_is_judged_in_whole_events() -> None:
+    target = Target(Figure(GUNICORN, "backlog"), 5000.0, unit="events/s")
+    assert target.wanted == ">= 5,000 events/s"
+    assert verdict(target, 5000.0) == "met"
+    assert verdict(target, 4000.0) == "missed by 1,000 events/s (20.0 %)"
+
+
+def test_a_latency_is_compared_with_the_other_one_of_its_round() -> None:
+    up, away = Figure(GUNICORN, "broker_up_p99"), Figure(GUNICORN, "broker_away_p99")
+    target = Target(away, 1.1, up, below=True)
+    # The second round is on a machine that is busy with something else.
+    rounds = [*measured(up, 20.0, 90.0, unit="ms"), *measured(away, 21.0, 94.5, unit="ms")]
+    assert Result(target, ratio_of(rounds, away, up)).met
+    assert target.title == "broker_away_p99 / broker_up_p99"
+
+
+def test_drain_rate_counts_what_lies_between_first_and_last() -> None:
+    assert drain_rate(5001, 1.0) == 5000.0
+    assert drain_rate(2, 0.5) == 2.0
+
+
+@pytest.mark.parametrize(("events", "seconds"), [(0, 1.0), (1, 1.0), (5000, 0.0)])
+def test_drain_rate_of_nothing(events: int, seconds: float) -> None:
+    with pytest.raises(CannotMeasure, match="no rate"):
+        drain_rate(events, seconds)
+
+
+def test_metric_out_of_the_text_of_prometheus() -> None:
+    text = "# TYPE coffer_a counter\ncoffer_a_total 12.0\ncoffer_a_created 1.7e+09\n"
+    assert metric(text, "coffer_a_total") == 12.0
+    assert metric(text, "coffer_b_total") == 0.0
+
+
+def test_options_choose_by_the_beginning_of_a_name() -> None:
+    chosen = Options(only=("recorded",))
+    assert chosen.wants("recorded_p50", "recorded_p99")
+    assert chosen.wants("recorded_direct_p50")
+    assert not chosen.wants("backlog")
+    assert Options().wants("backlog")
+
+
 def test_table_is_aligned() -> None:
     assert table(["name", "n"], [["a", "1"], ["long name", "1000"]]).splitlines() == [
         "| name      |    n |",
@@ -151,22 +242,35 @@ def test_table_is_aligned() -> None:
 
 
 def test_report_of_a_partial_run() -> None:
-    machine = {
-        "cores": 2,
-        "cpu": "a CPU",
-        "memory_gib": 8.0,
-        "system": "Linux",
-        "kernel": "6",
-        "file_system": "ext4",
-        "python": "3.11",
-        "postgresql": "18",
-        "postgresql_settings": {"fsync": "on", "synchronous_commit": "on"},
-    }
-    options = {"rounds": 1, "seconds": 1.0, "connections": 8, "wallets": 9, "paced_rate": 1000}
     measurements = measured(SPREAD, 1234.0)
-    text = whole(machine, options, measurements, judge(measurements))
+    text = whole(MACHINE, OPTIONS, measurements, judge(measurements))
     assert "1,234" in text
-    assert text.count("not measured") == 14
+    assert text.count("not measured") == TARGETS
+
+
+def test_report_of_a_smoke_test_says_so_beside_the_targets() -> None:
+    results = judge(good_run(), smoke=True)
+    text = whole(MACHINE, OPTIONS | {"smoke": True}, good_run(), results, ["No broker here."])
+    assert text.count("SMOKE TEST") == 2
+    assert text.count("not judged: only a smoke test") == TARGETS
+    assert "missed" not in text
+    assert "No broker here." in text
+
+
+def test_report_of_the_events() -> None:
+    details = {"p50_ms": 9.0, "p95_ms": 20.0, "p99_ms": 31.0, "max_ms": 44.0, "events": 8000.0}
+    measurements = [
+        Measurement(1, GUNICORN, "recorded_p99", 31.0, "ms", 0, details),
+        *measured(Figure(GUNICORN, "backlog"), 6000.0, 7000.0, unit="events/s"),
+        *measured(Figure(GUNICORN, "backlog_direct"), 8000.0, unit="events/s"),
+    ]
+    rows = announcing_table(measurements, OPTIONS).splitlines()
+    through, without = ([cell.strip() for cell in row.split("|")[1:-1]] for row in rows[2:])
+    assert through == [
+        "through RabbitMQ", "9.0", "20.0", "31.0", "44.0", "6,500 (6,000 to 7,000)"
+    ]  # fmt: skip
+    assert without == ["without a broker", "-", "-", "-", "-", "8,000 (8,000 to 8,000)"]
+    assert "5,000" in rows[0]
 
 
 def test_remarks_tell_of_failures_and_of_noise() -> None:
@@ -178,6 +282,16 @@ def test_remarks_tell_of_failures_and_of_noise() -> None:
     failed, disturbed = remarks([noisy])
     assert "3 requests FAILED" in failed
     assert "30 %" in disturbed
+
+
+def test_remarks_tell_of_a_pace_that_was_not_reached() -> None:
+    def at(percent: float) -> Measurement:
+        details = {"pace_reached_percent": percent}
+        return Measurement(1, GUNICORN, "recorded_p99", 1.0, "ms", 0, details)
+
+    assert remarks([at(99.9)]) == []
+    (slow,) = remarks([at(52.0)])
+    assert "only 52 % of the pace" in slow
 
 
 @pytest.mark.parametrize(
