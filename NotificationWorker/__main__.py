@@ -76,28 +76,27 @@ def dead() -> None:
 
 @dead.command("list")
 def list_() -> None:
-    """List them: number, id, size and reason."""
+    """List them: id, size and reason."""
     with _dead_letters() as letters:
         shown = 0
-        for number, letter in enumerate(letters.take(), start=1):
+        for shown, letter in enumerate(letters.take(), start=1):  # noqa: B007 - the last one counts
             reason = letter.reason or "delivered too often; a worker records it soon"
-            size = len(letter.body)
             short = _printable(reason)[:MAX_SHOWN_REASON_CHARACTERS]
-            click.echo(f"{number:>5}  {_printable(letter.id)}  {size:>7} bytes  {short}")
-            shown = number
+            click.echo(f"{letter.id}  {len(letter.body):>7} bytes  {short}")
         click.echo(f"{shown} dead messages.")
 
 
 @dead.command()
 @click.argument("message_id")
 def show(message_id: str) -> None:
-    """Show a message whole. MESSAGE_ID as `list` prints it, or its number there."""
+    """Show a message whole. MESSAGE_ID as `list` prints it."""
     with _dead_letters() as letters:
         for letter in _chosen(letters, message_id):
             for name, value in (letter.properties.headers or {}).items():
                 click.echo(f"{_printable(name)}: {_printable(str(value))}")
             click.echo()
-            click.echo(letter.body.decode(errors="backslashreplace"))
+            for line in letter.body.decode(errors="backslashreplace").split("\n"):
+                click.echo(_printable(line))
 
 
 @dead.command()
@@ -106,10 +105,11 @@ def show(message_id: str) -> None:
 def retry(message_id: str | None, everything: bool) -> None:
     """Send a message to the workers once more."""
     with _dead_letters() as letters:
-        chosen = _chosen(letters, _one_or_all(message_id, everything=everything))
-        for letter in chosen:
+        count = 0
+        for letter in _chosen(letters, _one_or_all(message_id, everything=everything)):
             letters.retry(letter)
-        click.echo(f"{len(chosen)} sent again.")
+            count += 1
+        click.echo(f"{count} sent again.")
 
 
 @dead.command()
@@ -122,10 +122,11 @@ def purge(message_id: str | None, everything: bool, yes: bool) -> None:
     if not yes:
         click.confirm("Throw away for good?", abort=True)
     with _dead_letters() as letters:
-        chosen = _chosen(letters, which)
-        for letter in chosen:
+        count = 0
+        for letter in _chosen(letters, which):
             letters.remove(letter)
-        click.echo(f"{len(chosen)} thrown away.")
+            count += 1
+        click.echo(f"{count} thrown away.")
 
 
 def _one_or_all(message_id: str | None, *, everything: bool) -> str | None:
@@ -135,15 +136,21 @@ def _one_or_all(message_id: str | None, *, everything: bool) -> str | None:
     return message_id
 
 
-def _chosen(letters: DeadLetters, message_id: str | None) -> list[DeadLetter]:
-    """The messages with this id or number, or all for None. Raises CannotRun if there is none."""
-    numbers = iter(range(1, 2**63))
-    chosen, _ = letters.sort(
-        lambda letter: message_id in (None, letter.id) or str(next(numbers)) == message_id
-    )
-    if not chosen and message_id is not None:
+def _chosen(letters: DeadLetters, message_id: str | None) -> Iterator[DeadLetter]:
+    """The messages with this id, or all for None, one after the other; those that are not chosen
+    are given back in the end. Raises CannotRun if there is none.
+    """
+    others: list[int] = []
+    found = False
+    for letter in letters.take():
+        if message_id in (None, letter.id):
+            found = True
+            yield letter
+        else:
+            others.append(letter.tag)
+    letters.give_back(others)
+    if not found and message_id is not None:
         raise CannotRun(f"There is no dead message {message_id}. `dead list` lists them.")
-    return chosen
 
 
 @contextmanager
@@ -169,6 +176,8 @@ def _dead_letters() -> Iterator[DeadLetters]:
         raise CannotRun(
             f"The broker refused: {error.reply_text}. The queues are there once a worker ran."
         ) from None
+    except AMQPError as error:
+        raise CannotRun(f"The broker was lost: {type(error).__name__}. Run it again.") from None
     finally:
         with suppress(AMQPError):
             connection.close()

@@ -9,18 +9,19 @@ count as deliveries, and a message has only so many.
 from __future__ import annotations
 
 import random
-import time
+import threading
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from threading import Event
-from typing import Any, Final
+from typing import Any, Final, Protocol, TypeVar
 
 import pika
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import AMQPError
-from prometheus_client import Counter, Gauge
+from prometheus_client import Counter
 
-from NotificationWorker.dead_letters import DeadLetter, DeadLetters
+from NotificationWorker.dead_letters import DeadLetters
 from WalletCore.domain.notices import BadEvent, Notice
 from WalletCore.failures import DataRefused, StoreUnavailable
 from WalletCore.recorder import Recorder, read_event
@@ -35,18 +36,25 @@ MAX_STORE_PAUSE_SECONDS: Final = 2.0
 RECONNECT_PAUSE_SECONDS: Final = 0.2
 MAX_RECONNECT_PAUSE_SECONDS: Final = 5.0
 
-SWEEP_INTERVAL_SECONDS: Final = 5.0
-"""How often the dead queue is looked at for what a delivery limit has put there."""
-FULL_SWEEP_INTERVAL_SECONDS: Final = 600.0
-"""How often it is looked through although it seems unchanged."""
+CLOSE_WAIT_SECONDS: Final = 2.0
+"""How long a broker that says nothing may keep a worker that is told to stop."""
 
 DEAD = Counter("coffer_worker_dead", "Messages that could not be read.")
-DEAD_MESSAGES = Gauge("coffer_worker_dead_messages", "Messages in the dead queue.")
-DRAINED = Counter("coffer_worker_drained", "Messages recorded out of the dead queue.")
 
 
 class _ConsumerCancelled(AMQPError):  # type: ignore[misc]  # pika has no types
     """The broker has ended the subscription: the queue was deleted."""
+
+
+class Body(Protocol):
+    """Whatever has the body of a message."""
+
+    @property
+    def body(self) -> bytes:
+        """Its bytes."""
+
+
+AnyMessage = TypeVar("AnyMessage", bound=Body)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +97,7 @@ class Consumer:
 
     def _consume(self) -> None:
         self._gathered.clear()
-        self._cancelled = False
+        self._cancelled = self.store_away = False
         connection = pika.BlockingConnection(self._parameters)
         try:
             channel = connection.channel()
@@ -98,19 +106,16 @@ class Consumer:
             channel.basic_qos(prefetch_count=PREFETCH_MESSAGES)
             channel.add_on_cancel_callback(self._on_cancelled)
             dead = DeadLetters(connection, self._topology)
-            tag = channel.basic_consume(self._topology.queue, self._on_message)
+            channel.basic_consume(self._topology.queue, self._on_message)
             self.connected = True
             self._log.info("consuming", queue=self._topology.queue)
             self._serve(connection, channel, dead)
-            channel.basic_cancel(tag)
         finally:
-            with suppress(AMQPError, OSError):
-                connection.close()
+            _close(connection)
 
     def _serve(
         self, connection: pika.BlockingConnection, channel: BlockingChannel, dead: DeadLetters
     ) -> None:
-        sweeper = Sweeper(dead, self._recorder)
         while not self._stop.is_set():
             connection.process_data_events(time_limit=POLL_SECONDS)
             self._gather_more(connection)
@@ -119,8 +124,6 @@ class Consumer:
                 self._record(connection, channel, dead, batch)
             if self._cancelled:
                 raise _ConsumerCancelled("the broker has ended the subscription")
-            with suppress(StoreUnavailable):
-                sweeper.sweep()
 
     def _gather_more(self, connection: pika.BlockingConnection) -> None:
         """Take what has arrived already: one read of the socket brings but a part of it."""
@@ -145,13 +148,7 @@ class Consumer:
         batch: list[_Message],
     ) -> None:
         """Record a batch, put aside what cannot be, and acknowledge all of it."""
-        good: list[tuple[_Message, Notice]] = []
-        bad: list[tuple[_Message, str]] = []
-        for message in batch:
-            try:
-                good.append((message, read_event(message.body)))
-            except BadEvent as error:
-                bad.append((message, str(error)))
+        good, bad = read_all(batch)
         refused = self._record_patiently(connection, [notice for _, notice in good])
         if refused is None:
             return  # told to stop while the database is away: the broker gives it to another one
@@ -186,52 +183,29 @@ class Consumer:
                 return refused
 
 
-class Sweeper:
-    """Looks at the dead queue now and then, and records what a delivery limit has put there."""
-
-    def __init__(self, dead: DeadLetters, recorder: Recorder) -> None:
-        self._dead = dead
-        self._recorder = recorder
-        self._log = get_logger().bind(role="worker")
-        self._left = 0
-        self._next_look = 0.0
-        self._next_full_look = 0.0
-
-    def sweep(self) -> None:
-        """Look, if it is time. Raises StoreUnavailable, AMQPError."""
-        now = time.monotonic()
-        if now < self._next_look:
-            return
-        self._next_look = now + SWEEP_INTERVAL_SECONDS
-        count = self._dead.count()
-        DEAD_MESSAGES.set(count)
-        if count == 0 or (count == self._left and now < self._next_full_look):
-            return
-        self._next_full_look = now + FULL_SWEEP_INTERVAL_SECONDS
-        letters, self._left = self._dead.sort(lambda letter: letter.reason is None)
-        for start in range(0, len(letters), PREFETCH_MESSAGES):
-            self._drain(letters[start : start + PREFETCH_MESSAGES])
-        DEAD_MESSAGES.set(self._left)
-
-    def _drain(self, letters: list[DeadLetter]) -> None:
-        good: list[tuple[DeadLetter, Notice]] = []
-        bad: list[tuple[DeadLetter, str]] = []
-        for letter in letters:
-            try:
-                good.append((letter, read_event(letter.body)))
-            except BadEvent as error:
-                bad.append((letter, str(error)))
+def read_all(
+    messages: Sequence[AnyMessage],
+) -> tuple[list[tuple[AnyMessage, Notice]], list[tuple[AnyMessage, str]]]:
+    """Those of ``messages`` that can be read with what they say, and the others with the reason."""
+    good: list[tuple[AnyMessage, Notice]] = []
+    bad: list[tuple[AnyMessage, str]] = []
+    for message in messages:
         try:
-            refused = self._recorder.record([notice for _, notice in good])
-        except StoreUnavailable:
-            for letter in letters:
-                self._dead.give_back(letter)
-            raise
-        bad += [(good[place][0], f"not storable: {why}") for place, why in refused.items()]
-        for letter, why in bad:
-            self._dead.put(letter.body, letter.properties, why)
-            self._left += 1
-        for letter in letters:
-            self._dead.remove(letter)
-        DRAINED.inc(len(letters) - len(bad))
-        self._log.warning("dead_queue_drained", recorded=len(letters) - len(bad), bad=len(bad))
+            good.append((message, read_event(message.body)))
+        except BadEvent as error:
+            bad.append((message, str(error)))
+    return good, bad
+
+
+def _close(connection: pika.BlockingConnection) -> None:
+    """Say goodbye, but wait no longer than CLOSE_WAIT_SECONDS for the answer; what is left of the
+    connection ends with the process.
+    """
+
+    def close() -> None:
+        with suppress(AMQPError, OSError):
+            connection.close()
+
+    thread = threading.Thread(target=close, name="goodbye", daemon=True)
+    thread.start()
+    thread.join(CLOSE_WAIT_SECONDS)

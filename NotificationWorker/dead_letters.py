@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import hashlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
 import pika
 from pika.adapters.blocking_connection import BlockingChannel
 
-from WalletCore.topology import REASON_HEADER, Topology
+from NotificationWorker import odd_headers
+from WalletCore.topology import PERSISTENT, REASON_HEADER, Topology
 
 MAX_REASON_CHARACTERS: Final = 500
 MAX_LOOKED_AT_MESSAGES: Final = 100_000
-"""The most messages that are taken out of the dead queue at once to look at them."""
+"""The most messages that are taken out of the dead queue at once to look at them. Of those that are
+given back only the numbers are kept meanwhile."""
 
-PERSISTENT: Final = 2
+DIGEST_CHARACTERS: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +39,18 @@ class DeadLetter:
 
     @property
     def id(self) -> str:
-        """The id that its sender gave it."""
-        return self.properties.message_id or "-"
+        """The id that its sender gave it, else the beginning of its SHA-256."""
+        given = self.properties.message_id
+        if given and given.isprintable():
+            return str(given)
+        return hashlib.sha256(self.body).hexdigest()[:DIGEST_CHARACTERS]
 
 
 class DeadLetters:
     """The dead queue of ``topology`` by a channel of its own, which confirms what is published."""
 
     def __init__(self, connection: pika.BlockingConnection, topology: Topology) -> None:
+        odd_headers.tolerate()
         self._topology = topology
         self._channel: BlockingChannel = connection.channel()
         self._channel.confirm_delivery()
@@ -70,9 +77,10 @@ class DeadLetters:
         """Take a message away for good."""
         self._channel.basic_ack(letter.tag)
 
-    def give_back(self, letter: DeadLetter) -> None:
-        """Leave a message where it was."""
-        self._channel.basic_nack(letter.tag, requeue=True)
+    def give_back(self, tags: Iterable[int]) -> None:
+        """Leave messages where they were."""
+        for tag in tags:
+            self._channel.basic_nack(tag, requeue=True)
 
     def retry(self, letter: DeadLetter) -> None:
         """Send a message to the workers once more. Raises AMQPError; then it is in both queues."""
@@ -84,15 +92,6 @@ class DeadLetters:
         }
         self._publish(self._topology.queue, letter.body, letter.properties, headers)
         self.remove(letter)
-
-    def sort(self, wanted: Callable[[DeadLetter], bool]) -> tuple[list[DeadLetter], int]:
-        """Those that are wanted; the others are given back, and counted."""
-        taken = list(self.take())
-        found = [letter for letter in taken if wanted(letter)]
-        for letter in taken:
-            if letter not in found:
-                self.give_back(letter)
-        return found, len(taken) - len(found)
 
     def close(self) -> None:
         """Close the channel: what was taken and not removed is given back."""

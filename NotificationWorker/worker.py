@@ -8,7 +8,9 @@ from typing import Final
 from prometheus_client import Gauge
 
 from NotificationWorker.consumer import Consumer
+from NotificationWorker.sweeper import Sweeper
 from WalletCore.monitor import Monitor
+from WalletCore.postgres.connect import answers
 from WalletCore.postgres.direct import RecordingSink
 from WalletCore.postgres.follower import Follower, Lag
 from WalletCore.postgres.inbox import PostgresInbox
@@ -35,7 +37,9 @@ class Worker:
 
     def __init__(self, settings: Settings, url: str) -> None:
         self._stop = threading.Event()
+        self._url = url
         self._inbox = PostgresInbox(url)
+        self._sweepers_inbox = PostgresInbox(url)
         recorder = Recorder(self._inbox)
         self._lag = Lag()
         self._consumer: Consumer | None = None
@@ -43,7 +47,9 @@ class Worker:
         self._sink = RecordingSink(recorder)
         if settings.amqp_url is not None:
             broker = settings.amqp_url.get_secret_value()
-            self._consumer = Consumer(broker, Topology.of(settings), recorder, self._stop)
+            topology = Topology.of(settings)
+            self._consumer = Consumer(broker, topology, recorder, self._stop)
+            self._sweeper = Sweeper(broker, topology, Recorder(self._sweepers_inbox), self._stop)
         self._monitor = Monitor(settings.host, settings.worker_port, self.missing)
         self._log = get_logger().bind(role=NAME)
 
@@ -53,6 +59,7 @@ class Worker:
         self._log.info("started", source=source, port=self._monitor.port)
         try:
             if self._consumer is not None:
+                threading.Thread(target=self._sweeper.run, name="sweeper", daemon=True).start()
                 self._consumer.run()
             else:
                 LAG_EVENTS.set_function(lambda: self._lag.events)
@@ -73,4 +80,6 @@ class Worker:
         if self._consumer is None:
             return [] if self._leader.connected else ["database"]
         missing = [] if self._consumer.connected else ["broker"]
-        return [*missing, "database"] if self._consumer.store_away else missing
+        # Asked anew, because a consumer that has nothing to record knows nothing of the database.
+        there = not self._consumer.store_away and answers(self._url)
+        return missing if there else [*missing, "database"]

@@ -28,7 +28,14 @@ from prometheus_client import Counter, Gauge
 
 from WalletCore.postgres.follower import DeliveryFailed, LoggedEvent
 from WalletCore.telemetry import get_logger, mask_secrets
-from WalletCore.topology import APPLICATION, CONTENT_TYPE, Step, Topology, bounded_url
+from WalletCore.topology import (
+    APPLICATION,
+    CONTENT_TYPE,
+    PERSISTENT,
+    Step,
+    Topology,
+    bounded_url,
+)
 
 BATCH_TIMEOUT_SECONDS: Final = 10.0
 """How long a batch may wait for its confirms: longer than an election among three nodes."""
@@ -38,9 +45,6 @@ CLOSE_WAIT_SECONDS: Final = 2.0
 
 RECONNECT_PAUSE_SECONDS: Final = 0.1
 MAX_RECONNECT_PAUSE_SECONDS: Final = 3.0
-
-PERSISTENT: Final = 2
-"""The delivery mode of a message that is written to disk."""
 
 PUBLISHED = Counter("coffer_relay_published", "Messages sent to the broker.")
 CONFIRMED = Counter("coffer_relay_confirmed", "Messages that the broker has confirmed.")
@@ -105,6 +109,10 @@ class Publisher:
         """See Sink."""
         return self._ready.wait(seconds)
 
+    def gave_up(self) -> bool:
+        """See Sink. What a worker cannot read is in the dead queue."""
+        return False
+
     def is_ready(self) -> bool:
         """Whether there is a connection on which everything is declared."""
         return self._ready.is_set()
@@ -156,6 +164,8 @@ class Publisher:
             connection.ioloop.start()
         except (AMQPError, OSError) as error:
             self._note(f"{type(error).__name__}: {error}")
+        except Exception:  # noqa: BLE001 - whatever it is, another connection is tried
+            self._log.exception("publisher_failed")
         finally:
             was_ready = self._ready.is_set()
             self._lose()

@@ -8,7 +8,6 @@ own: publishing again what no worker has recorded, and throwing away what is old
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Sequence
 from typing import Final
 
@@ -35,7 +34,13 @@ NAME: Final = "relay"
 ROUND_SECONDS: Final = 1.0
 """Between two looks at what is not recorded; with RESEND_EVENTS it limits their rate."""
 HOUSEKEEPING_INTERVAL_SECONDS: Final = 600.0
-ANSWER_SECONDS: Final = 15.0
+HOUSEKEEPING_DELAY_SECONDS: Final = 1.0
+"""After taking the lead, before the first time."""
+
+STOP_WAIT_SECONDS: Final = 2.0
+"""How long a thread that is told to stop is waited for."""
+
+ANSWER_SECONDS: Final = 12.0
 """How long the broker's word on a batch or a queue is waited for."""
 
 DRAINED_MESSAGES: Final = PREFETCH_MESSAGES
@@ -43,6 +48,7 @@ DRAINED_MESSAGES: Final = PREFETCH_MESSAGES
 among those that only wait for their turn."""
 
 REPUBLISHED = Counter("coffer_relay_republished", "Events published again: nobody recorded them.")
+PENDING = Gauge("coffer_relay_pending", "Events that should be recorded by now and are not.")
 LAG_EVENTS = Gauge("coffer_relay_lag_events", "Events that are committed and not confirmed.")
 LAG_SECONDS = Gauge("coffer_relay_lag_seconds", "The age of the oldest of them.")
 LEADING = Gauge("coffer_relay_leading", "1 in the relay that leads, 0 in those that wait.")
@@ -86,13 +92,22 @@ class Relay:
             connect_args=connect_arguments("coffer-relay-rounds"),
         )
         partitions = PartitionKeeper(engine)
-        rounds = threading.Thread(target=self._look_after, args=(engine,), name="rounds")
-        rounds.start()
+        # What may take long ends with the process, not the process with it.
+        threads = [
+            threading.Thread(target=work, args=arguments, name=name, daemon=True)
+            for name, work, arguments in (
+                ("rounds", self._look_after, (engine,)),
+                ("housekeeping", self._keep_house, ()),
+            )
+        ]
+        for thread in threads:
+            thread.start()
         try:
             self._leader.run(self._stop, self._work)
         finally:
             self._stop.set()
-            rounds.join()
+            for thread in threads:
+                thread.join(STOP_WAIT_SECONDS)
             partitions.close()
             if self._publisher is not None:
                 self._publisher.close()
@@ -128,23 +143,21 @@ class Relay:
                     self._rounds(connection)
             except (DBAPIError, psycopg.Error) as error:
                 self._log.warning("rounds_interrupted", error=type(error).__name__)
+            except Exception:  # noqa: BLE001 - whatever it is, the next round is another try
+                self._log.exception("rounds_failed")
             self._stop.wait(ROUND_SECONDS)
 
     def _rounds(self, connection: Connection) -> None:
         reconciler = Reconciler(NAME, self._age_seconds)
-        next_housekeeping = 0.0
         while not self._stop.wait(ROUND_SECONDS):
             if not self._leader.leading:
                 # Whoever leads meanwhile takes samples of its own.
                 reconciler = Reconciler(NAME, self._age_seconds)
-                continue
-            if self._publisher is not None:
+            elif self._publisher is not None:
                 reconciler.sample(self._lag.passed_on)
                 if self._is_drained(self._publisher):
                     self._publish_again(self._publisher, reconciler.missing(connection))
-            if time.monotonic() >= next_housekeeping:
-                next_housekeeping = time.monotonic() + HOUSEKEEPING_INTERVAL_SECONDS
-                self._keep_house()
+                PENDING.set(reconciler.pending())
 
     def _is_drained(self, publisher: Publisher) -> bool:
         """Whether what is old and not recorded cannot be waiting for its turn in the queue."""
@@ -168,11 +181,18 @@ class Relay:
             self._log.warning("published_again", events=len(events), first=str(events[0].id))
 
     def _keep_house(self) -> None:
-        try:
-            self._housekeeper.run(self._stop.is_set)
-        except (DBAPIError, psycopg.Error) as error:
-            hint = "it is tried again"
-            if lacks_rights(error):
-                hint = "set COFFER_MIGRATION_DATABASE_URL: only the owner may drop partitions"
-            name = type(getattr(error, "orig", error)).__name__
-            self._log.error("housekeeping_failed", error=name, hint=hint)
+        """Throw away what is old, while this relay leads."""
+        pause = HOUSEKEEPING_DELAY_SECONDS
+        while not self._stop.wait(pause):
+            if not self._leader.leading:
+                pause = HOUSEKEEPING_DELAY_SECONDS
+                continue
+            pause = HOUSEKEEPING_INTERVAL_SECONDS
+            try:
+                self._housekeeper.run(self._stop.is_set)
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again
+                hint = "it is tried again"
+                if lacks_rights(error):
+                    hint = "set COFFER_MIGRATION_DATABASE_URL: only the owner may drop partitions"
+                name = type(getattr(error, "orig", error)).__name__
+                self._log.error("housekeeping_failed", error=name, hint=hint)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import pika
-from pika.exceptions import AMQPError
+from pika.exceptions import AMQPError, ChannelClosedByBroker
 from redis import Redis
 from redis.exceptions import RedisError
 from sqlalchemy import Connection, text
@@ -47,19 +47,20 @@ LAG = text(
 def report(settings: Settings, url: str) -> tuple[list[str], bool]:
     """A line for each part, and whether everything that is configured is there."""
     lines: list[Line] = []
+    lines.append(_asked("cache", lambda: _cache(settings)))
+    lines += _broker(settings)
     engine = read_engine(url)
     try:
         with engine.connect() as connection:
             version, writable = connection.execute(VERSION).one()
             how = "" if writable else ", but only for reading"
-            lines.append((bool(writable), f"database  PostgreSQL {version}{how}"))
-            lines.append(_asked("cache", lambda: _cache(settings)))
-            lines += [*_broker(settings), _relay(connection)]
+            lines.insert(0, (bool(writable), f"database  PostgreSQL {version}{how}"))
+            lines.append(_relay(connection))
             if settings.amqp_url is None:
                 lines.append(_follower(connection))
             lines.append(_lag(connection))
     except SQLAlchemyError as error:
-        lines.append((False, f"database  away: {type(error.__cause__ or error).__name__}"))
+        lines.insert(0, (False, f"database  away: {type(error.__cause__ or error).__name__}"))
     finally:
         engine.dispose()
     return [("   " if good else "!! ") + line for good, line in lines], all(g for g, _ in lines)
@@ -97,6 +98,8 @@ def _broker(settings: Settings) -> list[Line]:
             )
         finally:
             connection.close()
+    except ChannelClosedByBroker:
+        return [(True, "broker    RabbitMQ, without our queues: no relay or worker was there yet")]
     except (AMQPError, OSError) as error:
         return [(False, f"broker    away: {type(error).__name__}"), (False, "worker    not known")]
     waiting = f"RabbitMQ: {queue.message_count} messages wait, {dead.message_count} are dead"
@@ -124,6 +127,10 @@ def _follower(connection: Connection) -> Line:
 
 def _lag(connection: Connection) -> Line:
     events, seconds = connection.execute(LAG, {"rows": MAX_COUNTED_EVENTS}).one()
+    known = f"of the newest {MAX_COUNTED_EVENTS:,} events"
     if not events:
-        return True, "lag       none: every event is recorded"
-    return True, f"lag       {events:,} events are not recorded, the oldest is {seconds:.0f} s old"
+        return True, f"lag       none: every event is recorded ({known})"
+    return (
+        True,
+        f"lag       {events:,} are not recorded, the oldest is {seconds:.0f} s old ({known})",
+    )

@@ -28,12 +28,14 @@ def encode_cursor(listing: str, *place: str | int) -> str:
     return base64.urlsafe_b64encode(text).rstrip(b"=").decode("ascii")
 
 
-def decode_cursor(listing: str, cursor: str, *types: type) -> list[Any]:
+def decode_cursor(
+    listing: str, cursor: str, *types: type, max_characters: int = MAX_CURSOR_CHARACTERS
+) -> list[Any]:
     """The place that encode_cursor was given, one value per type.
 
     Raises CursorInvalid if this is no cursor of ``listing`` or its values have other types.
     """
-    if len(cursor) > MAX_CURSOR_CHARACTERS:
+    if len(cursor) > max_characters:
         raise _invalid()
     try:
         raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)

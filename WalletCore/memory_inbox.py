@@ -25,6 +25,7 @@ from WalletCore.inbox import (
 )
 from WalletCore.paging import Page, PageRequest
 from WalletCore.recorder import Recorder
+from WalletCore.telemetry import get_logger
 
 BATCH_EVENTS: Final = 500
 IDLE_SECONDS: Final = 0.02
@@ -165,10 +166,16 @@ class MemoryWorker:
         while True:
             events = self._events_from(place, BATCH_EVENTS)
             if events:
-                self._recorder.record_events([event.body for event in events])
+                self._record(events)
                 place += len(events)
             elif self._stop.wait(IDLE_SECONDS):
                 return
+
+    def _record(self, events: Sequence[Event]) -> None:
+        try:
+            self._recorder.record_events([event.body for event in events])
+        except Exception:  # noqa: BLE001 - a defect of ours must not end the thread
+            get_logger().exception("events_not_recorded", events=len(events))
 
 
 def _wants(wanted: NotificationFilter, notification: Notification) -> bool:

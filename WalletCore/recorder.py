@@ -80,10 +80,9 @@ class Recorder:
             if len(notices) == 1:
                 return {0: refusal}
             middle = len(notices) // 2
+            earlier = self.record(notices[:middle])
             later = self.record(notices[middle:])
-            return self.record(notices[:middle]) | {
-                middle + place: why for place, why in later.items()
-            }
+            return earlier | {middle + place: why for place, why in later.items()}
         # It is recorded; a log that cannot be written or a metric must not make it happen again.
         with suppress(Exception):
             self._tell(notices, set(fresh), time.perf_counter() - started)

@@ -22,9 +22,12 @@ DEAD_DELIVERY_LIMIT: Final = 1_000_000
 HEARTBEAT_SECONDS: Final = 10
 """A link that is silent for two of them is taken for broken."""
 SOCKET_TIMEOUT_SECONDS: Final = 5
-STACK_TIMEOUT_SECONDS: Final = 10
+STACK_TIMEOUT_SECONDS: Final = 6
 BLOCKED_TIMEOUT_SECONDS: Final = 60
 """After so long in an alarm of the broker a connection is given up, and another one tried."""
+
+PERSISTENT: Final = 2
+"""The delivery mode of a message that is written to disk."""
 
 APPLICATION: Final = "coffer"
 CONTENT_TYPE: Final = "application/cloudevents+json"

@@ -36,8 +36,8 @@ DELIVERY_LIMIT: Final = 3
 RECONCILE_SECONDS: Final = 3
 WALLETS: Final = 20
 FIRST_BALANCE: Final = 1000
-THREADS: Final = 12
-PAUSE_SECONDS: Final = 0.012
+THREADS: Final = 14
+PAUSE_SECONDS: Final = 0.006
 
 
 class Stand:
@@ -160,18 +160,32 @@ class Stand:
         try:
             time.sleep(LOAD_SECONDS / 4)
             yield load
+            recovery = self._recover(title)
             time.sleep(max(LOAD_SECONDS / 4, started + LOAD_SECONDS - time.monotonic()))
         finally:
             load.stop()
-        seconds = time.monotonic() - started
-        self._conclude(load, title, seconds)
+        self._conclude(load, title, time.monotonic() - started, recovery)
 
-    def _conclude(self, load: Load, title: str, seconds: float) -> None:
+    def _recover(self, title: str) -> float:
+        """The seconds until all that is in the log now is recorded; the load goes on meanwhile."""
         began = time.monotonic()
+        top = eventually(self._top, f"{title}: the log", RECOVERY_LIMIT_SECONDS)
+        query = (
+            f"SELECT count(*) FROM coffer.events e WHERE position <= {top} AND NOT EXISTS "
+            "(SELECT FROM notifications.inbox i WHERE i.event_id = e.id)"
+        )
+        eventually(
+            lambda: self.count(query) == 0, f"{title}: what was lost", RECOVERY_LIMIT_SECONDS
+        )
+        return time.monotonic() - began
+
+    def _top(self) -> int:
+        return self.count("SELECT max(position) FROM coffer.events")
+
+    def _conclude(self, load: Load, title: str, seconds: float, recovery: float) -> None:
         eventually(
             lambda: self.unrecorded() == 0, f"{title}: every event recorded", RECOVERY_LIMIT_SECONDS
         )
-        recovery = time.monotonic() - began
         keys = [attempt.key for attempt in load.attempts]
         unknown = load.count("unknown")
         load.settle()

@@ -8,6 +8,7 @@ from typing import Final
 import pika
 import psycopg
 import pytest
+from redis import Redis
 
 from faults.stand import DELIVERY_LIMIT, FULL, LOAD_SECONDS, Stand
 from testkit.programs import RunningProgram
@@ -131,12 +132,13 @@ def test_rabbitmq_is_away() -> None:
 
 
 def test_rabbitmqs_data_folder_is_wiped() -> None:
-    with Stand() as stand, stand.load("RabbitMQ's data folder wiped"):
-        worker = stop_worker_with_messages_in_the_queue(stand)
-        stand.rabbit.wipe()
-        stand.rabbit.start()
-        worker.resume()
-    assert stand.relays[0].metric("coffer_relay_republished_total") > 0
+    with Stand() as stand:
+        with stand.load("RabbitMQ's data folder wiped"):
+            worker = stop_worker_with_messages_in_the_queue(stand)
+            stand.rabbit.wipe()
+            stand.rabbit.start()
+            worker.resume()
+        assert stand.relays[0].metric("coffer_relay_republished_total") > 0
 
 
 def stop_worker_with_messages_in_the_queue(stand: Stand) -> RunningProgram:
@@ -148,17 +150,18 @@ def stop_worker_with_messages_in_the_queue(stand: Stand) -> RunningProgram:
 
 
 def test_the_queue_and_then_the_exchange_are_deleted() -> None:
-    with Stand() as stand, stand.load("queue deleted, then the exchange"):
-        connection = pika.BlockingConnection(pika.URLParameters(stand.rabbit.url))
-        channel = connection.channel()
-        worker = stop_worker_with_messages_in_the_queue(stand)
-        channel.queue_delete(TOPOLOGY.queue)
-        time.sleep(LOAD_SECONDS / 8)
-        channel.exchange_delete(TOPOLOGY.exchange)
-        time.sleep(LOAD_SECONDS / 8)
-        worker.resume()
-        connection.close()
-    assert stand.relays[0].metric("coffer_relay_republished_total") > 0
+    with Stand() as stand:
+        with stand.load("queue deleted, then the exchange"):
+            connection = pika.BlockingConnection(pika.URLParameters(stand.rabbit.url))
+            channel = connection.channel()
+            worker = stop_worker_with_messages_in_the_queue(stand)
+            channel.queue_delete(TOPOLOGY.queue)
+            time.sleep(LOAD_SECONDS / 8)
+            channel.exchange_delete(TOPOLOGY.exchange)
+            time.sleep(LOAD_SECONDS / 8)
+            worker.resume()
+            connection.close()
+        assert stand.relays[0].metric("coffer_relay_republished_total") > 0
 
 
 def test_postgresql_crashes() -> None:
@@ -182,6 +185,9 @@ def test_redis_is_killed_and_flushed() -> None:
         redis.kill()
         time.sleep(LOAD_SECONDS / 8)
         redis.start()
+        time.sleep(LOAD_SECONDS / 8)
+        with Redis.from_url(redis.url) as client:
+            client.flushall()
 
 
 @pytest.mark.parametrize("link", ["AMQP", "PostgreSQL"])

@@ -54,6 +54,10 @@ class FakeSink:
         """See WalletCore.postgres.follower.Sink."""
         return self.ready.wait(seconds)
 
+    def gave_up(self) -> bool:
+        """See WalletCore.postgres.follower.Sink."""
+        return False
+
     def ids(self) -> list[str]:
         """The ids of what was received, in that order."""
         return [str(event.id) for event in self.received]

@@ -38,6 +38,8 @@ RUN_FOLDER_VARIABLE = "COFFER_TESTKIT_FOLDER"
 
 START_TIMEOUT_SECONDS = 20.0
 STOP_TIMEOUT_SECONDS = 10.0
+DROP_TIMEOUT_SECONDS = 30.0
+DROP_PAUSE_SECONDS = 0.2
 POLL_SECONDS = 0.01
 INSTALL_TIMEOUT_SECONDS = 100.0
 REDIS_DATABASES = 16
@@ -267,9 +269,22 @@ def drop_databases(server: str, pattern: str) -> None:
             "SELECT datname FROM pg_database WHERE datname LIKE %s", [pattern.replace("_", r"\_")]
         ).fetchall()
         for (name,) in names:
-            connection.execute(
-                sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
-            )
+            _drop(connection, name)
+
+
+def _drop(connection: psycopg.Connection, name: str) -> None:
+    """Drop a database. What autovacuum does in it may not be ended by us, and ends by itself."""
+    deadline = time.monotonic() + DROP_TIMEOUT_SECONDS
+    statement = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
+    while True:
+        try:
+            connection.execute(statement)
+        except psycopg.errors.InsufficientPrivilege:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(DROP_PAUSE_SECONDS)
+        else:
+            return
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from NotificationWorker.consumer import Consumer
+from NotificationWorker.sweeper import Sweeper
 from testkit.waiting import eventually
 from WalletCore.postgres.connect import connection_info
 from WalletCore.postgres.inbox import PostgresInbox
@@ -109,13 +110,19 @@ def consuming(amqp_url: str, topology: Topology, database_url: str) -> Iterator[
     consumer = Consumer(amqp_url, topology, Recorder(inbox), stop)
     thread = threading.Thread(target=consumer.run, daemon=True)
     thread.start()
+    sweepers_inbox = PostgresInbox(database_url)
+    sweeper = Sweeper(amqp_url, topology, Recorder(sweepers_inbox), stop)
+    sweeping = threading.Thread(target=sweeper.run, daemon=True)
+    sweeping.start()
     try:
         eventually(lambda: consumer.connected, "the consumer")
         yield consumer
     finally:
         stop.set()
         thread.join(JOIN_SECONDS)
+        sweeping.join(JOIN_SECONDS)
         inbox.close()
+        sweepers_inbox.close()
         assert not thread.is_alive()
 
 

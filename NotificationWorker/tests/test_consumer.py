@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -11,8 +12,8 @@ import pika
 import psycopg
 import pytest
 
-from NotificationWorker import consumer as module
-from NotificationWorker.consumer import SWEEP_INTERVAL_SECONDS
+from NotificationWorker import sweeper as module
+from NotificationWorker.sweeper import SWEEP_INTERVAL_SECONDS
 from NotificationWorker.tests.conftest import (
     DELIVERY_LIMIT,
     Broker,
@@ -21,6 +22,7 @@ from NotificationWorker.tests.conftest import (
     texts,
     wait_for_texts,
 )
+from testkit.programs import WORKER, RunningProgram
 from testkit.proxy import Proxy, proxied_url, server_address
 from testkit.waiting import eventually
 from WalletCore.postgres.connect import connection_info
@@ -219,3 +221,51 @@ def test_a_broken_connection_is_made_anew(broker: Broker, fresh_postgres_url: st
             broker.publish(message_event("later"))
             proxy.restore()
             wait_for_texts(url, ["after", "later"])
+
+
+def test_headers_that_cannot_be_read_cost_nobody_a_delivery(
+    broker: Broker, fresh_postgres_url: str
+) -> None:
+    """A date far beyond the year 9999, as a sender makes it who counts in milliseconds."""
+    url = fresh_postgres_url
+    odd = pika.BasicProperties(headers={"when": OddDate(2030, 1, 1, tzinfo=UTC)})
+    broker.publish(message_event("before"))
+    broker.channel.basic_publish(
+        broker.topology.exchange, "coffer.message", orjson.dumps(message_event("odd")), odd
+    )
+    broker.channel.basic_publish(broker.topology.exchange, "coffer.message", b"bad and odd", odd)
+    broker.publish(message_event("after"))
+    with consuming(broker.url, broker.topology, url):
+        wait_for_texts(url, ["before", "odd", "after"])
+        eventually(lambda: broker.waiting(broker.topology.dead_queue) == 1, "the bad one")
+        time.sleep(SWEEP_INTERVAL_SECONDS + 1)
+    assert broker.waiting(broker.topology.dead_queue) == 1
+
+
+class OddDate(datetime):
+    """Pika sends what calendar.timegm makes of it: the 20 millionth day of a month."""
+
+    def utctimetuple(self) -> time.struct_time:
+        return time.struct_time((9999, 1, 20_000_000, 0, 0, 0, 0, 1, 0))
+
+
+def test_a_silent_broker_does_not_keep_a_worker_that_is_told_to_stop(
+    broker: Broker, fresh_postgres_url: str
+) -> None:
+    parameters = pika.URLParameters(broker.url)
+    with Proxy((parameters.host, parameters.port)) as proxy:
+        through = broker.url.replace(f":{parameters.port}", f":{proxy.port}")
+        settings = {"amqp_url": through, "amqp_prefix": broker.topology.prefix}
+        settings["amqp_delivery_limit"] = str(DELIVERY_LIMIT)
+        worker = RunningProgram(WORKER, fresh_postgres_url, **settings)
+        try:
+            worker.start()
+            eventually(worker.is_ready, "the worker")
+            proxy.black_hole()
+            time.sleep(0.5)
+            started = time.monotonic()
+            assert worker.stop() == 0
+            assert time.monotonic() - started < 10
+        finally:
+            proxy.restore()
+            worker.close()

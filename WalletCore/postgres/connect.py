@@ -101,6 +101,15 @@ def committer_connection(url: str) -> psycopg.Connection[Any]:
     )
 
 
+def answers(url: str) -> bool:
+    """Whether the database can be connected to now."""
+    try:
+        psycopg.connect(connection_info(url), connect_timeout=CONNECT_TIMEOUT_SECONDS).close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
 def wait_for_database(url: str, seconds: float = START_WAIT_SECONDS) -> None:
     """Return as soon as the database answers. Raises psycopg.OperationalError after ``seconds``."""
     deadline = time.monotonic() + seconds

@@ -17,6 +17,7 @@ class RecordingSink:
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
+        self._gave_up = False
         self._log = get_logger()
 
     def send(self, events: Sequence[LoggedEvent]) -> Future[None]:
@@ -37,6 +38,10 @@ class RecordingSink:
         """Trying is the only way to find out."""
         return True
 
+    def gave_up(self) -> bool:
+        """See Sink: there is no dead queue here, so the place stays before what was given up."""
+        return self._gave_up
+
     def _read(self, event: LoggedEvent) -> Notice | None:
         try:
             return read_event(event.body.encode())
@@ -45,5 +50,6 @@ class RecordingSink:
             return None
 
     def _give_up(self, event_id: str, why: str) -> None:
-        """There is no dead queue here; the event stays in the log, NotProcessed."""
+        """The event stays in the log, NotProcessed, and is tried again by the next start."""
+        self._gave_up = True
         self._log.error("event_not_recorded", event_id=event_id, why=why)

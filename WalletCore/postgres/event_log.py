@@ -25,7 +25,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, TextClause, text
 
-from WalletCore.cursor import decode_cursor, encode_cursor
+from WalletCore.cursor import MAX_CURSOR_CHARACTERS, decode_cursor, encode_cursor
 from WalletCore.domain.errors import CursorInvalid
 
 PARTITION_DAYS_AHEAD_WANTED: Final = 30
@@ -104,9 +104,10 @@ class Window:
         return encode_cursor("events", self.since, self.until, self.after, self.top)
 
     @staticmethod
-    def decode(cursor: str) -> Window:
+    def decode(cursor: str, *, max_characters: int = MAX_CURSOR_CHARACTERS) -> Window:
         """The place of a cursor. Raises CursorInvalid."""
-        window = Window(*decode_cursor("events", cursor, str, str, int, int))
+        types = (str, str, int, int)
+        window = Window(*decode_cursor("events", cursor, *types, max_characters=max_characters))
         if not _SNAPSHOT.fullmatch(window.since) or not _SNAPSHOT.fullmatch(window.until):
             raise CursorInvalid("Send next_cursor of an earlier answer as it came.")
         return window
@@ -123,15 +124,22 @@ def read_log(
     that follows. Raises CursorInvalid.
     """
     window = Window.decode(cursor) if cursor is not None else START
-    found, window = read_windows(connection, window, rows, WITH_STATUS)
+    found, window = read_windows(
+        connection, window, rows, WITH_STATUS, max_snapshot_characters=MAX_SNAPSHOT_CHARACTERS
+    )
     return found, window.encode()
 
 
 def read_windows(
-    connection: Connection, window: Window, rows: int, statement: TextClause
+    connection: Connection,
+    window: Window,
+    rows: int,
+    statement: TextClause,
+    *,
+    max_snapshot_characters: int,
 ) -> tuple[list[Sequence[Any]], Window]:
     """Up to ``rows`` rows of ``statement`` from ``window`` and those after it, and the place that
-    follows. A row begins with its position.
+    follows. A row begins with its position. Longer snapshots than that are not used.
     """
     found: list[Sequence[Any]] = []
     while True:
@@ -139,7 +147,7 @@ def read_windows(
         if len(found) == rows:
             return found, replace(window, after=found[-1][0])
         window = replace(window, after=window.top)
-        following = _following(connection, window)
+        following = _following(connection, window, max_snapshot_characters)
         if following is None:
             return found, window
         window = following
@@ -182,10 +190,12 @@ def window_between(connection: Connection, since: str, until: str) -> Window | N
     return None if lowest is None else Window(since, until, lowest - 1, highest)
 
 
-def _following(connection: Connection, window: Window) -> Window | None:
+def _following(
+    connection: Connection, window: Window, max_snapshot_characters: int
+) -> Window | None:
     """The window after this one, None if nothing has been committed since."""
     until = snapshot(connection)
-    if until == window.until or len(until) > MAX_SNAPSHOT_CHARACTERS:
+    if until == window.until or len(until) > max_snapshot_characters:
         return None
     if window.until == NOTHING:
         return Window(NOTHING, until, 0, connection.execute(TOP).scalar_one())

@@ -25,6 +25,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
+from WalletCore.domain.errors import CursorInvalid
 from WalletCore.postgres.event_log import (
     ADOPT,
     NOT_RECORDED,
@@ -58,6 +59,9 @@ MAX_COUNTED_FAILURES: Final = 16
 
 CATCH_UP_POSITIONS: Final = 50_000
 """How much of the log one statement compares with the inbox."""
+
+MAX_PLACE_CHARACTERS: Final = 1_000_000
+"""Room for a snapshot with tens of thousands of running transactions."""
 
 LOAD = text(
     "SELECT f.cursor FROM coffer.followers f JOIN coffer.log_origin o USING (system_identifier) "
@@ -100,6 +104,9 @@ class Sink(Protocol):
     def wait_until_ready(self, seconds: float) -> bool:
         """Wait until sending makes sense, at most so long."""
 
+    def gave_up(self) -> bool:
+        """Whether an event was confirmed that is not recorded and that nobody else keeps."""
+
 
 @dataclass(slots=True)
 class Lag:
@@ -111,6 +118,10 @@ class Lag:
     events: int = 0
     since: datetime | None = None
     passed_on: str | None = None
+
+    def reset(self) -> None:
+        """Nothing is known."""
+        self.events, self.since, self.passed_on = 0, None, None
 
     def seconds(self) -> float:
         """The age of the oldest event that is not confirmed."""
@@ -150,12 +161,23 @@ class Follower:
         """Follow on the leader's session until told to stop. Raises DBAPIError with the session."""
         if connection.execute(ADOPT).scalar_one():
             self._log.warning("log_adopted", hint="it was restored from another cluster")
+        self._lag.reset()
+        try:
+            place = self._kept_place(connection)
+            _Run(self._name, self._sink, self._stop, connection, self._lag, place).run()
+        finally:
+            # Whoever does not lead knows nothing of a lag.
+            self._lag.reset()
+
+    def _kept_place(self, connection: Connection) -> _Place:
         cursor = connection.execute(LOAD, {"name": self._name}).scalar_one_or_none()
-        if cursor is None:
-            place = _Place(whole_log(connection), catching_up=True)
-        else:
-            place = _Place(Window.decode(cursor), catching_up=False)
-        _Run(self._name, self._sink, self._stop, connection, self._lag, place).run()
+        if cursor is not None:
+            try:
+                window = Window.decode(cursor, max_characters=MAX_PLACE_CHARACTERS)
+                return _Place(window, catching_up=False)
+            except CursorInvalid:
+                self._log.error("place_not_readable", hint="what the inbox lacks is sent again")
+        return _Place(whole_log(connection), catching_up=True)
 
 
 class _Run:
@@ -205,7 +227,7 @@ class _Run:
     def _next_events(self) -> list[LoggedEvent]:
         """The next events to send; none if there are none now."""
         rows: Sequence[Sequence[Any]] = []
-        while self._place.catching_up and not rows:
+        while self._place.catching_up and not rows and not self._stop.is_set():
             window = self._place.window
             if window.after >= window.top:
                 self._place = _Place(window, catching_up=False)
@@ -217,9 +239,13 @@ class _Run:
             after = rows[-1][0] if len(rows) == BATCH_EVENTS else end
             self._place = _Place(replace(window, after=after), catching_up=True)
             self._show_life()
-        if not rows:
+        if not rows and not self._place.catching_up:
             rows, window = read_windows(
-                self._connection, self._place.window, BATCH_EVENTS, TO_ANNOUNCE
+                self._connection,
+                self._place.window,
+                BATCH_EVENTS,
+                TO_ANNOUNCE,
+                max_snapshot_characters=MAX_PLACE_CHARACTERS,
             )
             self._place = _Place(window, catching_up=False)
         return [LoggedEvent(*row) for row in rows]
@@ -281,8 +307,11 @@ class _Run:
         self._show_life()
 
     def _save(self) -> None:
-        """Keep the place behind what is confirmed; that of catching up is none to keep."""
-        if self._confirmed.catching_up or self._confirmed == self._saved:
+        """Keep the place behind what is confirmed; that of catching up is none to keep.
+
+        Nor is one behind what the sink gave up: the next one to lead tries that again.
+        """
+        if self._confirmed.catching_up or self._confirmed == self._saved or self._sink.gave_up():
             return
         wanted = {"name": self._name, "cursor": self._confirmed.window.encode()}
         self._connection.execute(SAVE, wanted)

@@ -79,7 +79,7 @@ class Housekeeper:
             for name, until, pending in connection.execute(PARTITIONS).all():
                 if stopping():
                     return
-                if pending or self._is_done_with(connection, name, until):
+                if pending or self._is_done_with(connection, name, until, stopping):
                     self._drop(connection, name, pending=pending)
 
     def _delete_keys(self, connection: Connection, stopping: Callable[[], bool]) -> None:
@@ -93,7 +93,13 @@ class Housekeeper:
         if total:
             self._log.info("idempotency_keys_forgotten", keys=total)
 
-    def _is_done_with(self, connection: Connection, name: str, until: str | None) -> bool:
+    def _is_done_with(
+        self,
+        connection: Connection,
+        name: str,
+        until: str | None,
+        stopping: Callable[[], bool],
+    ) -> bool:
         """Whether partition ``name``, which ends with the id ``until``, is old and recorded."""
         keep_from = time.time() - self._log_days * SECONDS_PER_DAY
         if until is None or seconds_of_uuid7(until) > keep_from:
@@ -101,7 +107,7 @@ class Housekeeper:
         after = FIRST_ID
         driver: Any = connection.connection.driver_connection
         slice_ = sql.SQL(_SLICE).format(sql.Identifier(name))
-        while True:
+        while not stopping():
             count, missing, last = driver.execute(slice_, (after, ROWS_PER_SLICE)).fetchone()
             if missing:
                 self._log.warning("partition_kept", partition=name, not_recorded_at_least=missing)
@@ -109,6 +115,7 @@ class Housekeeper:
             if count < ROWS_PER_SLICE:
                 return True
             after = last
+        return False
 
     def _drop(self, connection: Connection, name: str, *, pending: bool) -> None:
         driver: Any = connection.connection.driver_connection

@@ -2,16 +2,16 @@
 
 A broker may lose what it has confirmed: its disk dies, its queue is deleted, its folder is wiped.
 The log is compared with the inbox in steps, each from one snapshot to a later one that is older
-than the set age; a step is over when all of it is recorded, and the next one begins there.
+than the set age, and each only once. What is missing is pending until it is recorded, however long
+that takes, and keeps nothing else from being found. The place that is kept is before all of it.
 """
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import Connection, text
@@ -33,8 +33,8 @@ MAX_SAMPLES: Final = 10_000
 RESEND_EVENTS: Final = 1000
 """The most that is passed on again in one go; with the interval it is the rate limit."""
 MAX_BACKOFF_SECONDS: Final = 3600.0
-MAX_REMEMBERED_EVENTS: Final = 100_000
-"""Events whose back-off is remembered."""
+MAX_PENDING_EVENTS: Final = 20_000
+"""With so many pending no further step is compared."""
 
 SLICE_POSITIONS: Final = 50_000
 
@@ -48,8 +48,17 @@ SAVE = text(
 )
 
 
+RECORDED = text(
+    "SELECT event_id FROM notifications.inbox WHERE event_id = ANY(CAST(:ids AS uuid[]))"
+)
+
+
 @dataclass(slots=True)
-class _Backoff:
+class _Pending:
+    """An event that is not recorded; ``before``: a snapshot, all of which was recorded."""
+
+    event: LoggedEvent
+    before: str | None
     next_at: float
     pause: float
 
@@ -61,8 +70,11 @@ class Reconciler:
         self._name = name
         self._age_seconds = age_seconds
         self._samples: deque[tuple[float, str]] = deque()
-        self._backoffs: dict[UUID, _Backoff] = {}
+        self._pending: dict[UUID, _Pending] = {}
         self._next_sample = 0.0
+        self._loaded = False
+        self._compared: str | None = None
+        self._kept: str | None = None
 
     def sample(self, passed_on: str | None) -> None:
         """Note the snapshot that is passed on now, to be compared when it is old enough.
@@ -79,52 +91,68 @@ class Reconciler:
             self._samples = deque(list(self._samples)[::2])
         self._samples.append((now, str(passed_on)))
 
+    def pending(self) -> int:
+        """How many events are known not to be recorded."""
+        return len(self._pending)
+
     def missing(self, connection: Connection) -> list[LoggedEvent]:
         """Up to RESEND_EVENTS events that are old enough and not recorded, and whose time has come
-        to be passed on again. Steps in which nothing is missing are done with.
+        to be passed on again.
         """
         now = time.monotonic()
-        while self._samples and self._samples[0][0] <= now - self._age_seconds:
-            until = self._samples[0][1]
-            rows = self._not_recorded(connection, until)
-            if rows:
-                return self._due([LoggedEvent(*row) for row in rows], now)
-            connection.execute(SAVE, {"name": self._name, "recorded": until})
+        if not self._loaded:
+            self._compared = connection.execute(LOAD, {"name": self._name}).scalar_one_or_none()
+            self._kept, self._loaded = self._compared, True
+        while (
+            self._samples
+            and self._samples[0][0] <= now - self._age_seconds
+            and len(self._pending) < MAX_PENDING_EVENTS
+        ):
+            self._compare(connection, self._samples[0][1], now)
             self._samples.popleft()
-            self._backoffs.clear()
-        return []
-
-    def _not_recorded(self, connection: Connection, until: str) -> Sequence[Sequence[Any]]:
-        recorded = connection.execute(LOAD, {"name": self._name}).scalar_one_or_none()
-        window = (
-            window_between(connection, recorded, until)
-            if recorded is not None
-            else _whole(connection, until)
-        )
-        found: list[Sequence[Any]] = []
-        while window is not None and window.after < window.top and len(found) < RESEND_EVENTS:
-            end = min(window.top, window.after + SLICE_POSITIONS)
-            part = Window(window.since, window.until, window.after, end)
-            rows = read_window(connection, part, RESEND_EVENTS - len(found), NOT_RECORDED)
-            found += rows
-            window = Window(window.since, window.until, end, window.top)
-        return found
-
-    def _due(self, events: list[LoggedEvent], now: float) -> list[LoggedEvent]:
-        """Those of ``events`` whose time has come; each waits twice as long for the next one."""
-        due = []
-        for event in events:
-            backoff = self._backoffs.get(event.id)
-            if backoff is None:
-                if len(self._backoffs) >= MAX_REMEMBERED_EVENTS:
-                    self._backoffs.clear()
-                backoff = self._backoffs[event.id] = _Backoff(now, self._age_seconds)
-            if now >= backoff.next_at:
-                due.append(event)
-                backoff.next_at = now + backoff.pause
-                backoff.pause = min(backoff.pause * 2, MAX_BACKOFF_SECONDS)
+        due = self._due(connection, now)
+        self._keep(connection)
         return due
 
+    def _compare(self, connection: Connection, until: str, now: float) -> None:
+        """Add what is missing between what was compared and ``until`` to what is pending."""
+        window = (
+            window_between(connection, self._compared, until)
+            if self._compared is not None
+            else Window(NOTHING, until, 0, whole_log(connection).top)
+        )
+        while window is not None and window.after < window.top:
+            end = min(window.top, window.after + SLICE_POSITIONS)
+            part = replace(window, top=end)
+            rows = read_window(connection, part, RESEND_EVENTS, NOT_RECORDED)
+            for row in rows:
+                event = LoggedEvent(*row)
+                pending = _Pending(event, self._compared, now, self._age_seconds)
+                self._pending.setdefault(event.id, pending)
+            window = replace(window, after=rows[-1][0] if len(rows) == RESEND_EVENTS else end)
+        self._compared = until
 
-def _whole(connection: Connection, until: str) -> Window:
-    return Window(NOTHING, until, 0, whole_log(connection).top)
+    def _due(self, connection: Connection, now: float) -> list[LoggedEvent]:
+        """Pending ones whose time has come; each waits twice as long for the next one."""
+        due = [p for p in self._pending.values() if now >= p.next_at][:RESEND_EVENTS]
+        if not due:
+            return []
+        ids = [str(pending.event.id) for pending in due]
+        recorded = set(connection.execute(RECORDED, {"ids": ids}).scalars())
+        found = []
+        for pending in due:
+            if pending.event.id in recorded:
+                del self._pending[pending.event.id]
+                continue
+            pending.next_at = now + pending.pause
+            pending.pause = min(pending.pause * 2, MAX_BACKOFF_SECONDS)
+            found.append(pending.event)
+        return found
+
+    def _keep(self, connection: Connection) -> None:
+        """Keep the place before the oldest that is pending."""
+        oldest = next(iter(self._pending.values()), None)
+        place = oldest.before if oldest is not None else self._compared
+        if place is not None and place != self._kept:
+            connection.execute(SAVE, {"name": self._name, "recorded": place})
+            self._kept = place

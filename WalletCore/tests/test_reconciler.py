@@ -84,11 +84,15 @@ def test_only_what_is_old_enough_and_not_recorded_is_missing(
     assert missing(reconciler, connection) == []
     clock.now += 0.1
     assert missing(reconciler, connection) == first[3:]
-    # Once it is recorded the next step is looked at, which begins where this one ended.
-    record(url, first[3:])
-    assert missing(reconciler, connection) == []
-    clock.now += AGE_SECONDS
+    # One that is never recorded keeps nothing else from being found.
+    clock.now += AGE_SECONDS - 0.1
     assert missing(reconciler, connection) == log_ids(url)[5:]
+    assert reconciler.pending() == 4
+    # What is recorded by the time that it would be passed on again is forgotten.
+    record(url, log_ids(url)[3:])
+    clock.now += MAX_BACKOFF_SECONDS
+    assert missing(reconciler, connection) == []
+    assert reconciler.pending() == 0
 
 
 def test_each_event_waits_twice_as_long_for_the_next_time(
@@ -171,3 +175,51 @@ def test_samples_are_bounded(
         record(url, part)
         found += part
     assert found == log_ids(url)
+
+
+def test_the_place_that_is_kept_is_before_all_that_is_pending(
+    fresh_postgres_url: str, connection: Connection, clock: Clock
+) -> None:
+    url, reconciler = fresh_postgres_url, Reconciler("test", AGE_SECONDS)
+    write(url, 1)
+    record(url, log_ids(url))
+    reconciler.sample(first := snapshot(connection))
+    clock.now += AGE_SECONDS
+    write(url, 1)
+    reconciler.sample(snapshot(connection))
+    clock.now += AGE_SECONDS
+    lost = log_ids(url)[1:]
+    assert missing(reconciler, connection) == lost
+    for _ in range(3):
+        write(url, 1)
+        record(url, log_ids(url)[-1:])
+        reconciler.sample(snapshot(connection))
+        clock.now += AGE_SECONDS
+        missing(reconciler, connection)
+    assert connection.exec_driver_sql("SELECT recorded FROM coffer.followers").scalar() == first
+    # The next leader finds it again.
+    again = Reconciler("test", AGE_SECONDS)
+    again.sample(snapshot(connection))
+    clock.now += AGE_SECONDS
+    assert missing(again, connection) == lost
+
+
+def test_what_is_pending_is_bounded(
+    fresh_postgres_url: str,
+    connection: Connection,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "MAX_PENDING_EVENTS", 5)
+    url, reconciler = fresh_postgres_url, Reconciler("test", AGE_SECONDS)
+    for count in (4, 1, 3):
+        write(url, count)
+        reconciler.sample(snapshot(connection))
+        clock.now += module.SAMPLE_INTERVAL_SECONDS
+    clock.now += AGE_SECONDS
+    assert missing(reconciler, connection) == log_ids(url)[:5]
+    record(url, log_ids(url)[:1])
+    clock.now += MAX_BACKOFF_SECONDS
+    missing(reconciler, connection)
+    clock.now += MAX_BACKOFF_SECONDS
+    assert set(log_ids(url)[5:]) <= set(missing(reconciler, connection))
