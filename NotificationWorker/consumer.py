@@ -31,6 +31,9 @@ from WalletCore.topology import PREFETCH_MESSAGES, Topology, bounded_url
 POLL_SECONDS: Final = 0.5
 """How soon a stop is noticed while nothing comes."""
 
+GATHER_SECONDS: Final = 0.003
+"""How long the next message of a batch may keep its neighbours waiting."""
+
 STORE_PAUSE_SECONDS: Final = 0.1
 MAX_STORE_PAUSE_SECONDS: Final = 2.0
 RECONNECT_PAUSE_SECONDS: Final = 0.2
@@ -126,11 +129,11 @@ class Consumer:
                 raise _ConsumerCancelled("the broker has ended the subscription")
 
     def _gather_more(self, connection: pika.BlockingConnection) -> None:
-        """Take what has arrived already: one read of the socket brings but a part of it."""
+        """Take what arrives together: one read of the socket brings but a part of it."""
         before = 0
         while before < len(self._gathered) < PREFETCH_MESSAGES:
             before = len(self._gathered)
-            connection.process_data_events(time_limit=0)
+            connection.process_data_events(time_limit=GATHER_SECONDS)
 
     def _on_message(
         self, _channel: Any, method: Any, properties: pika.BasicProperties, body: bytes

@@ -76,10 +76,4 @@ notifications = Table(
         "position",
         postgresql_where=text("user_id IS NOT NULL"),
     ),
-    Index(
-        "ix_notifications_unread",
-        "user_id",
-        "position",
-        postgresql_where=text("read_at IS NULL"),
-    ),
 )

@@ -41,8 +41,6 @@ CREATE INDEX ix_notifications_wallet_id_position
     ON notifications.notifications (wallet_id, position) WHERE wallet_id IS NOT NULL;
 CREATE INDEX ix_notifications_user_id_position
     ON notifications.notifications (user_id, position) WHERE user_id IS NOT NULL;
-CREATE INDEX ix_notifications_unread ON notifications.notifications (user_id, position)
-    WHERE read_at IS NULL;
 """
 
 DOWNGRADE = """
