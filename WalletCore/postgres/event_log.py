@@ -31,9 +31,12 @@ from WalletCore.domain.errors import CursorInvalid
 PARTITION_DAYS_AHEAD_WANTED: Final = 30
 """Partitions of the log are made this many days ahead; a missing one would stop all money."""
 
-MAX_SNAPSHOT_CHARACTERS: Final = 1400
-"""A snapshot that names more running transactions than fit in here (some 150) is not used: the next
+MAX_SNAPSHOT_CHARACTERS: Final = 1000
+"""A snapshot that names more running transactions than fit in here (some 100) is not used: the next
 one is shorter. So a cursor, which holds two, stays below its limit."""
+
+LISTING: Final = "log"
+"""The cursors of GET /events: a place in the log, and the cluster in which it means something."""
 
 NOTHING: Final = "1:1:"
 """A snapshot in which no transaction is visible; the first real id is 3."""
@@ -47,6 +50,9 @@ TOP = text("SELECT coalesce(max(position), 0) FROM coffer.events")
 
 ADOPT = text("SELECT coffer.adopt_log()")
 """True once after the log came from another cluster; money waits for a moment then."""
+
+ORIGIN = text("SELECT system_identifier FROM coffer.log_origin")
+"""The cluster that the log is in."""
 
 _ADOPTED = "(SELECT adopted_position FROM coffer.log_origin)"
 
@@ -108,7 +114,7 @@ class Window:
         """The place of a cursor. Raises CursorInvalid."""
         types = (str, str, int, int)
         window = Window(*decode_cursor("events", cursor, *types, max_characters=max_characters))
-        if not _SNAPSHOT.fullmatch(window.since) or not _SNAPSHOT.fullmatch(window.until):
+        if not _is_snapshot(window.since) or not _is_snapshot(window.until):
             raise CursorInvalid("Send next_cursor of an earlier answer as it came.")
         return window
 
@@ -123,11 +129,21 @@ def read_log(
     """Up to ``rows`` rows of WITH_STATUS after ``cursor`` (None: the beginning), and the cursor
     that follows. Raises CursorInvalid.
     """
-    window = Window.decode(cursor) if cursor is not None else START
+    # Restored into another cluster, ids of transactions begin anew, and an old place would skip.
+    origin: str = connection.execute(ORIGIN).scalar_one()
+    window = START
+    if cursor is not None:
+        encoded, found_origin = decode_cursor(LISTING, cursor, str, str)
+        if found_origin != origin:
+            raise CursorInvalid(
+                "This cursor is from before the database was restored into another cluster. Begin "
+                "anew without one."
+            )
+        window = Window.decode(encoded)
     found, window = read_windows(
         connection, window, rows, WITH_STATUS, max_snapshot_characters=MAX_SNAPSHOT_CHARACTERS
     )
-    return found, window.encode()
+    return found, encode_cursor(LISTING, window.encode(), origin)
 
 
 def read_windows(
@@ -200,6 +216,16 @@ def _following(
     if window.until == NOTHING:
         return Window(NOTHING, until, 0, connection.execute(TOP).scalar_one())
     return window_between(connection, window.until, until)
+
+
+def _is_snapshot(given: str) -> bool:
+    """Whether PostgreSQL would take it for a snapshot: xmin <= xmax, and what runs in between."""
+    match = _SNAPSHOT.fullmatch(given)
+    if match is None:
+        return False
+    lowest, end = int(match[1]), int(match[2])
+    running = [int(xid) for xid in match[3].split(",") if xid]
+    return 0 < lowest <= end and running == sorted(x for x in running if lowest <= x < end)
 
 
 def _parts(snapshot: str) -> tuple[str, str]:

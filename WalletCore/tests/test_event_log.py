@@ -18,8 +18,6 @@ from uuid_utils.compat import uuid7
 
 from testkit.ledgers import deposit, new_wallet, postgres_store
 from testkit.services import TestDatabases
-from WalletCore.cursor import decode_cursor, encode_cursor
-from WalletCore.domain.errors import CursorInvalid
 from WalletCore.paging import PageRequest
 from WalletCore.postgres import event_log
 from WalletCore.postgres.connect import connection_info, read_engine
@@ -290,97 +288,3 @@ def test_the_store_pages_its_own_events_in_order(fresh_postgres_url: str) -> Non
             page = store.events(PageRequest(page.next_cursor, 4))
         assert seen == [1, 2, 3, 4, 5, 6]
         assert page.next_cursor is not None
-
-
-BAD_PLACES: Final[tuple[tuple[str | int, ...], ...]] = (
-    ("1:1:", "1:1:", -1, 5),
-    ("1:1:", "1:1:", 0, 2**63),
-    ("1:1:", "1:1:", "0", 5),
-    ("1:1:", "1:1", 0, 5),
-    ("1:1:", "", 0, 5),
-    ("", "1:1:", 0, 5),
-    ("1:1", "1:1:", 0, 5),
-    ("1:1:", "1:1:,", 0, 5),
-    ("1:1:", "x:1:", 0, 5),
-    ("1:1:", "1:1:1;DROP TABLE coffer.events", 0, 5),
-    ("1:1:", "5:3:", 0, 5),
-    ("5:3:", "7:7:", 0, 5),
-    ("1:1:", "10:20:15,12", 0, 5),
-    ("1:1:", "10:20:5", 0, 5),
-    ("1:1:", "0:0:", 0, 5),
-    ("1:1:", "\u0661:\u0661:", 0, 5),
-    ("1:1:", "1:1:\0", 0, 5),
-    ("1:1:", "1:1:", 0),
-    ("1:1:", "1:1:", 0, 5, 5),
-)
-
-
-@pytest.mark.parametrize("place", BAD_PLACES, ids=repr)
-def test_a_place_that_no_snapshot_has_is_refused(
-    filled_store: PostgresStore, place: tuple[str | int, ...]
-) -> None:
-    with pytest.raises(CursorInvalid):
-        filled_store.events(PageRequest(encode_cursor("events", *place), 5))
-
-
-@pytest.mark.parametrize("xid", ["1", "3", "9223372036854775807", "9999999999999999999"])
-@pytest.mark.parametrize(("after", "top"), [(0, 0), (0, 2**63 - 1), (2**63 - 1, 0)])
-def test_a_place_that_is_odd_but_possible_is_harmless(
-    filled_store: PostgresStore, xid: str, after: int, top: int
-) -> None:
-    for since, until in (("1:1:", f"{xid}:{xid}:"), (f"{xid}:{xid}:", "1:1:")):
-        page = PageRequest(encode_cursor("events", since, until, after, top), 5)
-        found = filled_store.events(page)
-        assert len(found.items) <= 5
-        assert found.next_cursor is not None
-
-
-def test_a_cursor_that_was_tampered_with_is_refused_or_harmless(
-    filled_store: PostgresStore,
-) -> None:
-    """Whatever a client makes of a cursor: an answer or CursorInvalid, and never another error."""
-    chance = random.Random(0)
-    cursor = filled_store.events(PageRequest(None, 2)).next_cursor
-    assert cursor is not None
-    refused = 0
-    for _ in range(150):
-        text = list(cursor)
-        for _ in range(chance.randint(1, 3)):
-            text[chance.randrange(len(text))] = chance.choice("AZaz09-_=%\u00e9")
-        try:
-            found = filled_store.events(PageRequest("".join(text), 2))
-        except CursorInvalid:
-            refused += 1
-        else:
-            assert len(found.items) <= 2
-            assert found.next_cursor is not None
-    assert refused > 50
-    with pytest.raises(CursorInvalid):
-        filled_store.events(PageRequest(encode_cursor("wallets", str(uuid7()))))
-
-
-def test_a_cursor_stays_short_whatever_runs(
-    fresh_postgres_url: str, engine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(event_log, "MAX_SNAPSHOT_CHARACTERS", 40)
-    reader = Reader(engine)
-    reader.page()
-    open_ones = [psycopg.connect(connection_info(fresh_postgres_url)) for _ in range(20)]
-    try:
-        for connection in open_ones:
-            connection.execute("SELECT pg_current_xact_id()")
-            write(connection, "late")
-        with writer(fresh_postgres_url) as quick:
-            write(quick, "quick")
-        # It may have to wait, because too many are under way to be named.
-        assert reader.rest() in ([], ["quick"])
-        assert reader.cursor is not None
-        since, until, *_ = decode_cursor("events", reader.cursor, str, str, int, int)
-        assert max(len(since), len(until)) <= 40
-        for connection in open_ones:
-            connection.commit()
-    finally:
-        for connection in open_ones:
-            connection.close()
-    reader.rest()
-    assert sorted(reader.bodies) == ["late"] * len(open_ones) + ["quick"]
