@@ -123,14 +123,23 @@ def run(settings: Settings) -> int:
             environment = _environment(postgres, COFFER_PORT=str(port), **_side_ports(settings))
             if not settings.in_memory:
                 _migrate(environment)
-            for name, arguments in PROGRAMS.items():
-                supervisor.start(name, arguments, environment)
-                if settings.in_memory:
-                    break
-            return _serve(supervisor, address, postgres)
+            (first, arguments), *others = PROGRAMS.items()
+            supervisor.start(first, arguments, environment)
+
+            def start_others() -> None:
+                for name, arguments in others if not settings.in_memory else ():
+                    supervisor.start(name, arguments, environment)
+
+            return _serve(supervisor, address, postgres, start_others)
 
 
-def _serve(supervisor: Supervisor, address: str, postgres: LocalPostgres | None) -> int:
+def _serve(
+    supervisor: Supervisor,
+    address: str,
+    postgres: LocalPostgres | None,
+    start_others: Callable[[], None],
+) -> int:
+    """Wait until the server is ready, and only then let others ask for the machine's time."""
     deadline = time.monotonic() + READY_TIMEOUT_SECONDS
     ended = supervisor.watch(lambda: _is_ready(address) or time.monotonic() > deadline)
     if ended is None and not supervisor.stopping:
@@ -139,6 +148,7 @@ def _serve(supervisor: Supervisor, address: str, postgres: LocalPostgres | None)
                 f"The server is not ready after {READY_TIMEOUT_SECONDS:.0f} s. "
                 f"{address}/health/ready says what is missing."
             )
+        start_others()
         _say(_welcome(address))
         ended = supervisor.watch(_stopped(postgres))
     if supervisor.stopping:

@@ -38,8 +38,8 @@ CRASHES: Final = 2
 WALLETS: Final = 5
 EXIT_LIMIT_SECONDS: Final = 30.0
 UNANSWERED_LIMIT: Final = 1
-"""On a busy machine about one stop in ten leaves one operation of thousands done and unanswered; its
-key tells. Where that answer is lost is not known yet."""
+"""On a busy machine about one stop in ten leaves one operation of thousands done and unanswered;
+its key tells. Where that answer is lost is not known yet."""
 AWAY_SECONDS: Final = 3.0
 NEW_PROCESS_LIMIT_SECONDS: Final = START_WAIT_SECONDS / 2
 """Far less than a start may wait for its database: a process that is replaced must not."""
