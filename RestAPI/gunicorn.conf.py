@@ -61,12 +61,13 @@ def when_ready(server: Any) -> None:
     signal.signal(signal.SIGINT, lambda *_: server.signal(signal.SIGTERM, None))
 
 
-def post_fork(_server: Any, _worker: Any) -> None:
+def post_fork(server: Any, worker: Any) -> None:
     """Open the store in the worker.
 
     It does not wait for the database: gunicorn takes a worker that fails to boot as a reason to
     stop all others, and one that is replaced while the database is away must not be that.
     """
+    worker.signals_before = server.SIG_QUEUE
     application.open()
 
 

@@ -5,11 +5,13 @@ They hold on to some of gunicorn's inner names, which the lock file keeps as the
 
 from __future__ import annotations
 
+import signal
 import socket
 import struct
 import time
 from concurrent.futures import Future
 from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import Any, Final
 
 import orjson
@@ -100,6 +102,17 @@ class TimedReader(SocketUnreader):  # type: ignore[misc]  # gunicorn has no type
 
 class ProblemWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     """Threads that no slow client can keep, and a problem for a request that never becomes one."""
+
+    signals_before: SimpleQueue[int]
+    """What came since the fork: until ``init_signals`` the handlers are those of the master."""
+
+    def init_signals(self) -> None:
+        """Take over the signals, and the stop that came before that."""
+        super().init_signals()
+        with suppress(Empty):
+            while True:
+                if self.signals_before.get_nowait() == signal.SIGTERM:
+                    self.alive = False
 
     def init_process(self) -> None:
         """Serve, and stop in time to close the store."""

@@ -244,6 +244,19 @@ def test_sigterm_under_load_ends_in_time_and_loses_nothing(fresh_postgres_url: s
         ]
 
 
+def test_a_stop_reaches_a_process_that_is_only_starting(fresh_postgres_url: str) -> None:
+    """Until it has handlers of its own it has those of gunicorn's master, which do nothing here:
+    it would serve on until it is killed, and what it does then goes unanswered."""
+    with RunningService(fresh_postgres_url) as service:
+        before = set(service.processes())
+        service.kill_worker()
+        eventually(lambda: set(service.processes()) - before, "another process")
+        (new,) = set(service.processes()) - before
+        service.terminate()
+        assert service.wait(EXIT_LIMIT_SECONDS) == 0
+        assert f"Worker exiting (pid: {new})" in service.log()
+
+
 def test_a_second_server_takes_over_while_the_first_one_stops(
     test_databases: TestDatabases,
 ) -> None:
