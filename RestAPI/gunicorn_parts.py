@@ -103,8 +103,11 @@ class TimedReader(SocketUnreader):  # type: ignore[misc]  # gunicorn has no type
 class ProblemWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     """Threads that no slow client can keep, and a problem for a request that never becomes one."""
 
-    signals_before: SimpleQueue[int]
-    """What came since the fork: until ``init_signals`` the handlers are those of the master."""
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.signals_before: SimpleQueue[int] = SimpleQueue()
+        """What came since the fork: until ``init_signals`` the handlers are the master's, which put
+        signals into a queue of its own; ``post_fork`` puts that one here."""
 
     def init_signals(self) -> None:
         """Take over the signals, and the stop that came before that."""
