@@ -31,7 +31,7 @@ from WalletCore.topology import PREFETCH_MESSAGES, Topology, bounded_url
 POLL_SECONDS: Final = 0.5
 """How soon a stop is noticed while nothing comes."""
 
-GATHER_SECONDS: Final = 0.003
+GATHER_SECONDS: Final = 0.001
 """How long the next message of a batch may keep its neighbours waiting."""
 
 STORE_PAUSE_SECONDS: Final = 0.1

@@ -56,20 +56,32 @@ ORIGIN = text("SELECT system_identifier FROM coffer.log_origin")
 
 _ADOPTED = "(SELECT adopted_position FROM coffer.log_origin)"
 
-BOUNDS = text(
-    "SELECT min(position), max(position) FROM ("  # noqa: S608 - constants of this module
-    " SELECT position, xid FROM coffer.events"
-    " WHERE xid >= CAST(:first_xid AS xid8) AND xid < CAST(:end_xid AS xid8)"
+_CANDIDATES = (
+    "(SELECT position, xid FROM coffer.events WHERE xid >= CAST(:first_xid AS xid8)"
     " UNION ALL"
     " SELECT position, xid FROM coffer.events WHERE xid = ANY(CAST(:running AS xid8[]))"
-    ") AS candidates WHERE pg_visible_in_snapshot(xid, CAST(:until AS pg_snapshot))"
-    # An expression, so that no plan uses the index on positions for it, which finds nearly all.
-    f" AND position + 0 > {_ADOPTED}"
+    ") AS candidates"
 )
-"""Where a new window lies: its rows are of transactions from A's xmax on, and of those that A names
-as running. Two ranges of one index that has both columns; one condition for both cost 108 ms with
-an old open transaction. Nothing smaller bounds the positions: a snapshot's xmax follows the last
+"""What may lie in a window: rows of transactions from A's xmax on, and of those that A names as
+running. Two ranges of one index that has both columns; one condition for both cost 108 ms with an
+old open transaction. Nothing smaller bounds the positions: a snapshot's xmax follows the last
 transaction that has ended, so that younger ones may have drawn theirs long before it was taken."""
+
+# An expression, so that no plan uses the index on positions for it, which finds nearly all.
+_NOT_ADOPTED = f"position + 0 > {_ADOPTED}"
+
+BOUNDS = text(
+    f"SELECT min(position), max(position) FROM {_CANDIDATES} "  # noqa: S608 - our constants
+    "WHERE xid < CAST(:end_xid AS xid8) "
+    f"AND pg_visible_in_snapshot(xid, CAST(:until AS pg_snapshot)) AND {_NOT_ADOPTED}"
+)
+"""Where the window between two known snapshots lies."""
+
+BOUNDS_NOW = text(
+    "SELECT pg_current_snapshot()::text, min(position), max(position) "  # noqa: S608
+    f"FROM {_CANDIDATES} WHERE {_NOT_ADOPTED}"
+)
+"""The same up to now. The snapshot is the one in which this statement itself sees the rows."""
 
 _OF_WINDOW = (
     " FROM coffer.events e WHERE e.position > :after AND e.position <= :top "
@@ -154,19 +166,18 @@ def read_windows(
     *,
     max_snapshot_characters: int,
 ) -> tuple[list[Sequence[Any]], Window]:
-    """Up to ``rows`` rows of ``statement`` from ``window`` and those after it, and the place that
-    follows. A row begins with its position. Longer snapshots than that are not used.
+    """Up to ``rows`` rows of ``statement`` from ``window`` and the one after it, and the place that
+    follows. None are there now if none come. A row begins with its position. Longer snapshots than
+    that are not used.
     """
-    found: list[Sequence[Any]] = []
-    while True:
-        found += read_window(connection, window, rows - len(found), statement)
-        if len(found) == rows:
-            return found, replace(window, after=found[-1][0])
+    found = [*read_window(connection, window, rows, statement)]
+    if len(found) < rows:
+        # The next window has all that was committed before now, and that is enough for one look.
         window = replace(window, after=window.top)
-        following = _following(connection, window, max_snapshot_characters)
-        if following is None:
-            return found, window
-        window = following
+        window = _following(connection, window, max_snapshot_characters) or window
+        found += read_window(connection, window, rows - len(found), statement)
+    after = found[-1][0] if len(found) == rows else window.top
+    return found, replace(window, after=after)
 
 
 def read_window(
@@ -210,12 +221,15 @@ def _following(
     connection: Connection, window: Window, max_snapshot_characters: int
 ) -> Window | None:
     """The window after this one, None if nothing has been committed since."""
-    until = snapshot(connection)
-    if until == window.until or len(until) > max_snapshot_characters:
-        return None
     if window.until == NOTHING:
-        return Window(NOTHING, until, 0, connection.execute(TOP).scalar_one())
-    return window_between(connection, window.until, until)
+        following = whole_log(connection)
+        return following if len(following.until) <= max_snapshot_characters else None
+    first, running = _parts(window.until)
+    wanted = {"first_xid": first, "running": f"{{{running}}}"}
+    until, lowest, highest = connection.execute(BOUNDS_NOW, wanted).one()
+    if lowest is None or len(until) > max_snapshot_characters:
+        return None
+    return Window(window.until, until, lowest - 1, highest)
 
 
 def _is_snapshot(given: str) -> bool:
