@@ -20,14 +20,13 @@ from uuid import UUID
 from WalletCore.deciding import (
     Result,
     Submission,
+    all_needs,
     busy,
     counted,
     database_away,
     decide_batch,
-    messages_of,
     name_of,
     outcome_unknown,
-    wallets_of,
 )
 from WalletCore.domain.commands import Command
 from WalletCore.domain.errors import (
@@ -198,9 +197,7 @@ class Committer:
                 if item is None:
                     self._queue.put(None)
                     break
-                if loaded.wallets.keys() >= set(
-                    wallets_of(item.command)
-                ) and loaded.messages.keys() >= set(messages_of(item.command)):
+                if loaded.covers(item.needs):
                     joining.append(item)
                 else:
                     self._left_over.append(item)
@@ -252,14 +249,7 @@ class Committer:
         with self._source.begin() as transaction:
             try:
                 keys = {name_of(s.key) for s in batch if s.key}
-                wallets = {wallet for s in batch for wallet in wallets_of(s.command)}
-                messages = {message for s in batch for message in messages_of(s.command)}
-                loaded = transaction.load(
-                    sorted(wallets),
-                    sorted(keys),
-                    skip_locked=skip_locked,
-                    message_ids=sorted(messages),
-                )
+                loaded = transaction.load(all_needs(batch), sorted(keys), skip_locked=skip_locked)
                 if joinable:
                     loaded = self._join(transaction, batch, loaded)
                 results, changes, remembered = decide_batch(batch, loaded, self._currencies)
@@ -316,7 +306,7 @@ class Committer:
             for submission, result in zip(batch, results, strict=True)
             if isinstance(result, OutcomeUnknown)
             or (isinstance(result, Outcome) and result.status < FIRST_ERROR_STATUS)
-            for wallet in wallets_of(submission.command)
+            for wallet in submission.needs.wallets
         }
         return self._after_commit(touched) if touched else 0.0
 

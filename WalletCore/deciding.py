@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TypeAlias
+from typing import Any, TypeAlias
 from uuid import UUID
 
 import orjson
 from uuid_utils.compat import uuid7
 
-from WalletCore.domain.commands import Command, CreateWallet, SendMessage, SetMessageStatus
+from WalletCore.domain.commands import (
+    CaptureHold,
+    Command,
+    CreateWallet,
+    Deposit,
+    ExpireHold,
+    PlaceHold,
+    Reverse,
+    SendMessage,
+    SetMessageStatus,
+    Transfer,
+    UpdateWallet,
+    VoidHold,
+    Withdraw,
+)
 from WalletCore.domain.errors import (
     CofferError,
     IdempotencyKeyReused,
@@ -20,11 +34,12 @@ from WalletCore.domain.errors import (
     Unavailable,
     WalletBusy,
 )
-from WalletCore.domain.ledger import Accepted, Changes, Ledger
+from WalletCore.domain.ledger import Ledger
 from WalletCore.domain.model import Document
 from WalletCore.domain.money import Currencies
+from WalletCore.domain.working_set import Accepted, Changes
 from WalletCore.failures import DataRefused
-from WalletCore.store import IdempotencyKey, Loaded, Outcome, Remembered
+from WalletCore.store import IdempotencyKey, Loaded, Needs, Outcome, Remembered
 from WalletCore.telemetry import REFUSALS
 
 Result: TypeAlias = Outcome | CofferError
@@ -38,12 +53,13 @@ class Submission:
     waiting thread, which then gives it up. So a command that is given up was certainly not done.
     """
 
-    __slots__ = ("claim", "command", "done", "key", "result", "traceparent")
+    __slots__ = ("claim", "command", "done", "key", "needs", "result", "traceparent")
 
     def __init__(
         self, command: Command, key: IdempotencyKey | None, traceparent: str | None = None
     ) -> None:
         self.command = command
+        self.needs = needs_of(command)
         self.key = key
         self.traceparent = traceparent
         self.claim = threading.Lock()
@@ -58,10 +74,23 @@ def decide_batch(
     """Decide every command in order. Gives a result for each, what is to be written, and the
     answers that are to be remembered under their keys.
     """
-    ledger = Ledger(loaded.wallets, currencies, datetime.now(UTC), uuid7, loaded.messages)
+    ledger = ledger_of(loaded, currencies)
     fresh: dict[KeyName, Remembered] = {}
     results = [_decide_one(submission, ledger, loaded, fresh) for submission in batch]
     return results, ledger.changes, fresh
+
+
+def ledger_of(loaded: Loaded, currencies: Currencies) -> Ledger:
+    """A ledger on what a transaction has locked and read."""
+    return Ledger(
+        loaded.wallets,
+        currencies,
+        datetime.now(UTC),
+        uuid7,
+        messages=loaded.messages,
+        holds=loaded.holds,
+        originals=loaded.originals,
+    )
 
 
 def _decide_one(
@@ -79,8 +108,8 @@ def _decide_one(
                 return _refusal_outcome(counted(_reused()))
             return Outcome(earlier.status, earlier.body, replayed=True)
     if not (
-        loaded.busy_wallets.isdisjoint(wallets_of(submission.command))
-        and loaded.busy_messages.isdisjoint(messages_of(submission.command))
+        loaded.busy_wallets.isdisjoint(submission.needs.wallets)
+        and loaded.busy_messages.isdisjoint(submission.needs.messages)
     ):
         return counted(busy())
     answer = ledger.decide(submission.command, submission.traceparent)
@@ -93,16 +122,49 @@ def _decide_one(
     return outcome
 
 
-def wallets_of(command: Command) -> tuple[UUID, ...]:
-    """The existing wallets that ``command`` must lock; a new wallet needs no lock."""
-    if isinstance(command, CreateWallet | SendMessage | SetMessageStatus):
-        return ()
-    return (command.wallet_id,)
+def needs_of(command: Command) -> Needs:
+    """What ``command`` needs of what exists."""
+    return _NEEDS[type(command)](command)
 
 
-def messages_of(command: Command) -> tuple[UUID, ...]:
-    """The existing messages that ``command`` must lock."""
-    return (command.event_id,) if isinstance(command, SetMessageStatus) else ()
+def _needs_of_transfer(command: Transfer) -> Needs:
+    return Needs(tuple({w for leg in command.legs for w in (leg.source_id, leg.target_id)}))
+
+
+def _needs_of_hold(command: CaptureHold | VoidHold | ExpireHold) -> Needs:
+    target = command.target_id if isinstance(command, CaptureHold) else None
+    wallets = (command.wallet_id,) if target is None else (command.wallet_id, target)
+    return Needs(wallets, holds=(command.hold_id,))
+
+
+_NEEDS: Mapping[type, Callable[[Any], Needs]] = {
+    CreateWallet: lambda _: Needs(),
+    UpdateWallet: lambda command: Needs((command.wallet_id,)),
+    Deposit: lambda command: Needs((command.wallet_id,)),
+    Withdraw: lambda command: Needs((command.wallet_id,)),
+    Transfer: _needs_of_transfer,
+    PlaceHold: lambda command: Needs((command.wallet_id,)),
+    CaptureHold: _needs_of_hold,
+    VoidHold: _needs_of_hold,
+    ExpireHold: _needs_of_hold,
+    Reverse: lambda command: Needs(command.wallet_ids, originals=(command.original_id,)),
+    SendMessage: lambda _: Needs(),
+    SetMessageStatus: lambda command: Needs(messages=(command.event_id,)),
+}
+
+
+def all_needs(batch: Iterable[Submission]) -> Needs:
+    """What all of ``batch`` need together, in the order in which everybody locks."""
+    wallets: set[UUID] = set()
+    messages: set[UUID] = set()
+    holds: set[UUID] = set()
+    originals: set[UUID] = set()
+    for submission in batch:
+        wallets.update(submission.needs.wallets)
+        messages.update(submission.needs.messages)
+        holds.update(submission.needs.holds)
+        originals.update(submission.needs.originals)
+    return Needs(sorted(wallets), sorted(messages), sorted(holds), sorted(originals))
 
 
 def name_of(key: IdempotencyKey) -> KeyName:

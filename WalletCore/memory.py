@@ -11,7 +11,8 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
+from typing import TypeVar
 from uuid import UUID
 
 from WalletCore.committer import Committer
@@ -25,29 +26,41 @@ from WalletCore.documents import (
     trial_balance_document,
 )
 from WalletCore.domain.commands import Command
-from WalletCore.domain.errors import EventNotFound, OperationNotFound
-from WalletCore.domain.ledger import Changes, wallet_not_found
+from WalletCore.domain.errors import EventNotFound, TransferNotFound
+from WalletCore.domain.hold_rules import hold_not_found
 from WalletCore.domain.model import (
     EXTERNAL,
+    REVERSALS,
+    TRANSFERS,
     Document,
     Entry,
     Event,
+    Hold,
+    HoldStatus,
     Message,
+    Original,
     Wallet,
+    hold_document,
     operation_document,
+    transfer_document,
     wallet_document,
 )
 from WalletCore.domain.money import Currencies
+from WalletCore.domain.reversal_rules import operation_not_found
+from WalletCore.domain.working_set import Changes, wallet_not_found
 from WalletCore.memory_inbox import MemoryInbox, MemoryWorker
 from WalletCore.paging import Page, PageRequest
 from WalletCore.store import (
     IdempotencyKey,
     Loaded,
+    Needs,
     OperationFilter,
     Outcome,
     Remembered,
     WalletFilter,
 )
+
+Row = TypeVar("Row")
 
 DEFAULT_WAITING_COMMANDS = 256
 """How many commands may wait at once where the caller names no limit."""
@@ -60,7 +73,10 @@ class MemoryLedger:
         self.lock = threading.RLock()
         self.wallets: dict[UUID, Wallet] = {}
         self.entries: dict[UUID, list[Entry]] = defaultdict(list)
-        self.operations: dict[UUID, Entry] = {}
+        self.operations: dict[UUID, list[Entry]] = defaultdict(list)
+        self.related: dict[UUID, list[Entry]] = defaultdict(list)
+        self.holds: dict[UUID, Hold] = {}
+        self.open_holds: dict[UUID, Hold] = {}
         self.events: list[Event] = []
         self.event_places: dict[UUID, int] = {}
         self.messages: dict[UUID, Message] = {}
@@ -74,24 +90,37 @@ class MemoryLedger:
 
     def load(
         self,
-        wallet_ids: Sequence[UUID],
+        needs: Needs,
         keys: Sequence[tuple[str, str]],
         *,
         skip_locked: bool,  # noqa: ARG002 - nothing is ever locked by somebody else here
-        message_ids: Sequence[UUID] = (),
     ) -> Loaded:
-        """Copies of the wallets, so that a batch that fails leaves no trace."""
+        """Copies of what changes, so that a batch that fails leaves no trace."""
         return Loaded(
-            {id_: copy.copy(self.wallets[id_]) for id_ in wallet_ids if id_ in self.wallets},
+            _copies(self.wallets, needs.wallets),
             {key: self.remembered[key] for key in keys if key in self.remembered},
-            messages={
-                id_: copy.copy(self.messages[id_]) for id_ in message_ids if id_ in self.messages
+            messages=_copies(self.messages, needs.messages),
+            holds=_copies(self.holds, needs.holds),
+            originals={
+                id_: self._original(id_) for id_ in needs.originals if id_ in self.operations
             },
+        )
+
+    def _original(self, operation_id: UUID) -> Original:
+        entries = self.operations[operation_id]
+        mine = entries[0].wallet_id
+        return Original(
+            tuple(entries),
+            sum(
+                abs(entry.delta_minor)
+                for entry in self.related.get(operation_id, ())
+                if entry.operation_type in REVERSALS and entry.wallet_id == mine
+            ),
         )
 
     def join(self, keys: Sequence[tuple[str, str]]) -> Loaded:
         """Keys alone, the same way."""
-        return self.load((), keys, skip_locked=True)
+        return self.load(Needs(), keys, skip_locked=True)
 
     def save(self, changes: Changes, remembered: Mapping[tuple[str, str], Remembered]) -> None:
         """Put everything in its place."""
@@ -101,7 +130,14 @@ class MemoryLedger:
         self.messages.update(changes.marked)
         for entry in changes.entries:
             self.entries[entry.wallet_id].append(entry)
-            self.operations[entry.operation_id] = entry
+            self.operations[entry.operation_id].append(entry)
+            if entry.related_id is not None:
+                self.related[entry.related_id].append(entry)
+        for hold in (*changes.placed.values(), *changes.held.values()):
+            self.holds[hold.id] = hold
+            self.open_holds.pop(hold.id, None)
+            if hold.status is HoldStatus.OPEN:
+                self.open_holds[hold.id] = hold
         for event in changes.events:
             self.event_places[event.id] = len(self.events)
             self.events.append(event)
@@ -183,11 +219,65 @@ class MemoryStore:
 
     def operation(self, operation_id: UUID) -> Document:
         """See Store."""
-        with self._ledger.lock:
-            entry = self._ledger.operations.get(operation_id)
-        if entry is None:
-            raise OperationNotFound(f"There is no operation {operation_id}.")
+        entry = self._sides(operation_id)[0]
         return operation_document(entry, self._wallet(entry.wallet_id).currency)
+
+    def wallets_of_operation(self, operation_id: UUID) -> tuple[UUID, ...]:
+        """See Store."""
+        return tuple(entry.wallet_id for entry in self._sides(operation_id))
+
+    def transfer(self, transfer_id: UUID) -> Document:
+        """See Store."""
+        with self._ledger.lock:
+            found = [
+                (entry, self._ledger.wallets[entry.wallet_id].currency)
+                for entry in self._ledger.related.get(transfer_id, ())
+                if entry.operation_type in TRANSFERS
+            ]
+        if not found:
+            raise TransferNotFound(f"There is no transfer {transfer_id}.")
+        return transfer_document(found)
+
+    def hold(self, hold_id: UUID) -> Document:
+        """See Store."""
+        with self._ledger.lock:
+            hold = self._ledger.holds.get(hold_id)
+            if hold is None:
+                raise hold_not_found(hold_id)
+            return hold_document(hold, self._ledger.wallets[hold.wallet_id].currency)
+
+    def holds(self, wallet_id: UUID, status: HoldStatus | None, page: PageRequest) -> Page:
+        """See Store."""
+        before = UUID(int=2**128 - 1)
+        if page.cursor is not None:
+            before = decode_id_cursor("holds", page.cursor)
+        currency = self._wallet(wallet_id).currency
+        with self._ledger.lock:
+            found = sorted(
+                (
+                    hold
+                    for hold in self._ledger.holds.values()
+                    if hold.wallet_id == wallet_id
+                    and hold.id < before
+                    and status in (None, hold.status)
+                ),
+                key=lambda hold: hold.id,
+                reverse=True,
+            )
+        return page_of(
+            found,
+            page.limit,
+            lambda hold: hold_document(hold, currency),
+            lambda hold: encode_cursor("holds", str(hold.id)),
+        )
+
+    def due_holds(self, limit: int) -> list[tuple[UUID, UUID]]:
+        """See Store."""
+        now = datetime.now(UTC)
+        with self._ledger.lock:
+            due = [hold for hold in self._ledger.open_holds.values() if hold.expires_at <= now]
+        due.sort(key=lambda hold: hold.expires_at)
+        return [(hold.wallet_id, hold.id) for hold in due[:limit]]
 
     def operations(self, wallet_id: UUID, wanted: OperationFilter, page: PageRequest) -> Page:
         """See Store."""
@@ -261,12 +351,23 @@ class MemoryStore:
             status=message.status if message is not None else None,
         )
 
+    def _sides(self, operation_id: UUID) -> list[Entry]:
+        with self._ledger.lock:
+            entries = self._ledger.operations.get(operation_id)
+        if entries is None:
+            raise operation_not_found(operation_id)
+        return entries
+
     def _wallet(self, wallet_id: UUID) -> Wallet:
         with self._ledger.lock:
             wallet = self._ledger.wallets.get(wallet_id)
         if wallet is None:
             raise wallet_not_found(wallet_id)
         return wallet
+
+
+def _copies(rows: Mapping[UUID, Row], ids: Sequence[UUID]) -> dict[UUID, Row]:
+    return {id_: copy.copy(rows[id_]) for id_ in ids if id_ in rows}
 
 
 def _wants(wanted: OperationFilter, entry: Entry) -> bool:

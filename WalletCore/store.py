@@ -14,9 +14,18 @@ from typing import Protocol
 from uuid import UUID
 
 from WalletCore.domain.commands import Command
-from WalletCore.domain.ledger import Changes
-from WalletCore.domain.model import Document, Message, OperationType, Wallet, WalletStatus
+from WalletCore.domain.model import (
+    Document,
+    Hold,
+    HoldStatus,
+    Message,
+    OperationType,
+    Original,
+    Wallet,
+    WalletStatus,
+)
 from WalletCore.domain.money import Currencies
+from WalletCore.domain.working_set import Changes
 from WalletCore.inbox import Notifications
 from WalletCore.paging import Page, PageRequest
 
@@ -72,6 +81,20 @@ class OperationFilter:
     reference: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a command, or a batch of them, must lock and read, each id once and in order.
+
+    ``wallets`` and ``messages`` are locked; ``holds`` and ``originals`` (operations that are to be
+    reversed) belong to wallets that are. New ones need nothing.
+    """
+
+    wallets: Sequence[UUID] = ()
+    messages: Sequence[UUID] = ()
+    holds: Sequence[UUID] = ()
+    originals: Sequence[UUID] = ()
+
+
 class Store(Protocol):
     """Everything that the HTTP service asks. Each method may raise ``Unavailable``.
 
@@ -111,7 +134,26 @@ class Store(Protocol):
         """``{wallet_id, currency, balance, at, seq}`` as of ``at``. Raises WalletNotFound."""
 
     def operation(self, operation_id: UUID) -> Document:
-        """One operation. Raises OperationNotFound."""
+        """One operation; of a movement between wallets the side that gave. Raises
+        OperationNotFound.
+        """
+
+    def wallets_of_operation(self, operation_id: UUID) -> tuple[UUID, ...]:
+        """The wallets on both sides of an operation, that which gave first. Raises
+        OperationNotFound.
+        """
+
+    def transfer(self, transfer_id: UUID) -> Document:
+        """One transfer with all of its legs. Raises TransferNotFound."""
+
+    def hold(self, hold_id: UUID) -> Document:
+        """One hold. Raises HoldNotFound."""
+
+    def holds(self, wallet_id: UUID, status: HoldStatus | None, page: PageRequest) -> Page:
+        """A wallet's holds, newest first. Raises WalletNotFound, CursorInvalid."""
+
+    def due_holds(self, limit: int) -> list[tuple[UUID, UUID]]:
+        """Up to ``limit`` open holds whose time is over: ids of the wallet and of the hold."""
 
     def operations(self, wallet_id: UUID, wanted: OperationFilter, page: PageRequest) -> Page:
         """A wallet's operations, newest first. Raises WalletNotFound, CursorInvalid."""
@@ -153,19 +195,23 @@ class Loaded:
     busy_keys: frozenset[tuple[str, str]] = frozenset()
     messages: dict[UUID, Message] = field(default_factory=dict)
     busy_messages: frozenset[UUID] = frozenset()
+    holds: dict[UUID, Hold] = field(default_factory=dict)
+    originals: dict[UUID, Original] = field(default_factory=dict)
+
+    def covers(self, needs: Needs) -> bool:
+        """Whether all that is needed is here."""
+        return (
+            self.wallets.keys() >= set(needs.wallets)
+            and self.messages.keys() >= set(needs.messages)
+            and self.holds.keys() >= set(needs.holds)
+            and self.originals.keys() >= set(needs.originals)
+        )
 
 
 class Transaction(Protocol):
     """One unit of work, open. Leaving its block without ``save`` changes nothing."""
 
-    def load(
-        self,
-        wallet_ids: Sequence[UUID],
-        keys: Sequence[tuple[str, str]],
-        *,
-        skip_locked: bool,
-        message_ids: Sequence[UUID] = (),
-    ) -> Loaded:
+    def load(self, needs: Needs, keys: Sequence[tuple[str, str]], *, skip_locked: bool) -> Loaded:
         """Lock the keys, the wallets, then the messages, in one order for everybody; read all."""
 
     def join(self, keys: Sequence[tuple[str, str]]) -> Loaded:

@@ -17,10 +17,12 @@ from uuid_utils.compat import uuid7
 from benchmarks.programs import CannotMeasure
 from WalletCore.currencies import load_currencies
 from WalletCore.domain.commands import Deposit
-from WalletCore.domain.ledger import Accepted, Ledger
+from WalletCore.domain.ledger import Ledger
+from WalletCore.domain.working_set import Accepted
 from WalletCore.postgres.connect import read_engine
 from WalletCore.postgres.currencies import StoredCurrencies
 from WalletCore.postgres.transactions import PostgresTransactions
+from WalletCore.store import Needs
 
 FILL_COMMANDS: Final = 1000
 """Deposits of a backlog in one transaction."""
@@ -136,7 +138,7 @@ def fill(url: str, wallet_ids: Sequence[str], count: int) -> None:
             orders = [_order(random.choice(ids)) for _ in range(min(FILL_COMMANDS, count - first))]  # noqa: S311
             with transactions.begin() as transaction:
                 wallets = sorted({order.wallet_id for order in orders})
-                loaded = transaction.load(wallets, [], skip_locked=False)
+                loaded = transaction.load(Needs(wallets), [], skip_locked=False)
                 ledger = Ledger(loaded.wallets, currencies, datetime.now(UTC), uuid7)
                 if not all(isinstance(ledger.decide(order), Accepted) for order in orders):
                     raise CannotMeasure("A deposit of the backlog was refused.")

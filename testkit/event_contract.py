@@ -18,7 +18,7 @@ import orjson
 import psycopg
 import yaml
 
-from WalletCore.domain import ledger
+from WalletCore.domain import working_set
 from WalletCore.domain.events import EventType
 from WalletCore.domain.model import Document, Event
 from WalletCore.postgres.connect import connection_info
@@ -94,7 +94,7 @@ class Watch:
     def install(self) -> None:
         """Watch the ledger of this process, from now on."""
         for name in ("wallet_event", "message_event"):
-            setattr(ledger, name, self.over(getattr(ledger, name)))
+            setattr(working_set, name, self.over(getattr(working_set, name)))
 
     def raise_failures(self) -> None:
         """Raise ContractBroken for what was wrong since the last time."""

@@ -7,6 +7,7 @@ from outside, because the domain holds no randomness.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from decimal import Decimal
 from typing import TypeAlias
 from uuid import UUID
@@ -25,7 +26,9 @@ UNSET = Unset()
 
 @dataclass(frozen=True, slots=True)
 class CreateWallet:
-    """Make a wallet, active and empty. ``min_balance``: major units, at most 0."""
+    """Make a wallet, active and empty. ``min_balance``, ``max_balance``: major units; the first at
+    most 0, the other at least 0 or None for no ceiling of its own.
+    """
 
     wallet_id: UUID
     currency: str
@@ -33,16 +36,19 @@ class CreateWallet:
     name: str | None = None
     min_balance: Decimal = Decimal(0)
     metadata: Document = field(default_factory=dict)
+    max_balance: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class UpdateWallet:
-    """Change a wallet's name, metadata (as a whole) or status."""
+    """Change a wallet's name, metadata (as a whole), status or limits (major units)."""
 
     wallet_id: UUID
     name: str | Unset | None = UNSET
     metadata: Document | Unset = UNSET
     status: WalletStatus | Unset = UNSET
+    min_balance: Decimal | Unset = UNSET
+    max_balance: Decimal | Unset | None = UNSET
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +76,92 @@ class Withdraw:
 
 
 @dataclass(frozen=True, slots=True)
+class Leg:
+    """One movement of a transfer: ``amount`` (major units, positive) from one wallet to another."""
+
+    operation_id: UUID
+    source_id: UUID
+    target_id: UUID
+    amount: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """Do all ``legs``, in their order, or none. ``operation_id`` of each leg ascends."""
+
+    transfer_id: UUID
+    legs: tuple[Leg, ...]
+    reference: str | None = None
+    description: str | None = None
+    metadata: Document = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceHold:
+    """Keep ``amount`` (major units, positive) of a wallet back, for as long as ``lasts``."""
+
+    wallet_id: UUID
+    hold_id: UUID
+    amount: Decimal
+    lasts: timedelta
+    reference: str | None = None
+    description: str | None = None
+    metadata: Document = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureHold:
+    """Take ``amount`` (None: all that is left) of a hold, to the outside or into ``target_id``.
+
+    ``final``: what is left after that is released; otherwise more can be captured later.
+    """
+
+    wallet_id: UUID
+    hold_id: UUID
+    operation_id: UUID
+    amount: Decimal | None = None
+    final: bool = True
+    target_id: UUID | None = None
+    reference: str | None = None
+    description: str | None = None
+    metadata: Document = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class VoidHold:
+    """Release what a hold keeps back."""
+
+    wallet_id: UUID
+    hold_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class ExpireHold:
+    """Release what a hold keeps back because its time is over."""
+
+    wallet_id: UUID
+    hold_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Reverse:
+    """Undo ``amount`` (None: all that is left) of the operation ``original_id``, on all its sides.
+
+    ``wallet_ids``: of its sides. ``allow_negative``: also where the money is gone; the wallet then
+    falls short of its limit until money comes in.
+    """
+
+    original_id: UUID
+    wallet_ids: tuple[UUID, ...]
+    operation_id: UUID
+    amount: Decimal | None = None
+    allow_negative: bool = False
+    reference: str | None = None
+    description: str | None = None
+    metadata: Document = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class SendMessage:
     """Tell ``user_id`` something of one's own, on the same way as everything that happens."""
 
@@ -87,5 +179,16 @@ class SetMessageStatus:
 
 
 Command: TypeAlias = (
-    CreateWallet | UpdateWallet | Deposit | Withdraw | SendMessage | SetMessageStatus
+    CreateWallet
+    | UpdateWallet
+    | Deposit
+    | Withdraw
+    | Transfer
+    | PlaceHold
+    | CaptureHold
+    | VoidHold
+    | ExpireHold
+    | Reverse
+    | SendMessage
+    | SetMessageStatus
 )

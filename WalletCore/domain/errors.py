@@ -8,19 +8,27 @@ The tree::
           AmountTooPrecise        422  amount_too_precise
           AmountOutOfRange        422  amount_out_of_range
         CurrencyUnknown           422  currency_unknown
+        SameWallet                422  same_wallet
         CursorInvalid             422  cursor_invalid
         NotStorable               422  not_storable
       NotFound                    404
         WalletNotFound            404  wallet_not_found
         OperationNotFound         404  operation_not_found
+        TransferNotFound          404  transfer_not_found
+        HoldNotFound              404  hold_not_found
         EventNotFound             404  event_not_found
         NotificationNotFound      404  notification_not_found
       Refused                          decided under the lock, remembered under the key
         InsufficientFunds         400  insufficient_funds
         LimitExceeded             400  limit_exceeded
+        CurrencyMismatch          400  currency_mismatch
+        HoldExceeded              400  hold_exceeded
+        ReversalExceeded          400  reversal_exceeded
         WalletFrozen              409  wallet_frozen
         WalletClosed              409  wallet_closed
         WalletNotEmpty            409  wallet_not_empty
+        HoldAlreadyResolved       409  hold_already_resolved
+        NotReversible             409  not_reversible
         EventStatusFixed          409  event_status_fixed
       IdempotencyKeyReused        409  idempotency_key_reused
       Unavailable                 503  unavailable (nothing was changed; retry)
@@ -102,6 +110,13 @@ class CurrencyUnknown(Invalid):
     title = "The currency is not known"
 
 
+class SameWallet(Invalid):
+    """A transfer from a wallet to itself."""
+
+    code = "same_wallet"
+    title = "Source and target are the same wallet"
+
+
 class CursorInvalid(Invalid):
     """A cursor that this service did not hand out."""
 
@@ -136,6 +151,20 @@ class OperationNotFound(NotFound):
 
     code = "operation_not_found"
     title = "There is no such operation"
+
+
+class TransferNotFound(NotFound):
+    """There is no transfer with this id."""
+
+    code = "transfer_not_found"
+    title = "There is no such transfer"
+
+
+class HoldNotFound(NotFound):
+    """There is no hold with this id."""
+
+    code = "hold_not_found"
+    title = "There is no such hold"
 
 
 class EventNotFound(NotFound):
@@ -174,6 +203,27 @@ class LimitExceeded(Refused):
     title = "A limit would be exceeded"
 
 
+class CurrencyMismatch(Refused):
+    """Money does not move between wallets of different currencies: Coffer knows no rates."""
+
+    code = "currency_mismatch"
+    title = "The wallets are in different currencies"
+
+
+class HoldExceeded(Refused):
+    """More was to be captured than the hold still keeps back; ``remaining`` says how much."""
+
+    code = "hold_exceeded"
+    title = "The hold keeps less than that"
+
+
+class ReversalExceeded(Refused):
+    """More was to be reversed than is left of the operation; ``remaining`` says how much."""
+
+    code = "reversal_exceeded"
+    title = "Less than that is left to reverse"
+
+
 class WalletFrozen(Refused):
     """The wallet is frozen: no money moves until it is active again."""
 
@@ -196,6 +246,22 @@ class WalletNotEmpty(Refused):
     status = 409
     code = "wallet_not_empty"
     title = "The wallet is not empty"
+
+
+class HoldAlreadyResolved(Refused):
+    """The hold was captured, voided or is expired: that happens once."""
+
+    status = 409
+    code = "hold_already_resolved"
+    title = "The hold is resolved already"
+
+
+class NotReversible(Refused):
+    """A reversal cannot be reversed, nor what was reversed in full."""
+
+    status = 409
+    code = "not_reversible"
+    title = "The operation cannot be reversed"
 
 
 class EventStatusFixed(Refused):

@@ -23,6 +23,12 @@ class EventType(StrEnum):
     """The types of events, past tense: something has happened."""
 
     OPERATION_COMPLETED = "coffer.operation.completed"
+    TRANSFER_COMPLETED = "coffer.transfer.completed"
+    HOLD_PLACED = "coffer.hold.placed"
+    HOLD_CAPTURED = "coffer.hold.captured"
+    HOLD_VOIDED = "coffer.hold.voided"
+    HOLD_EXPIRED = "coffer.hold.expired"
+    OPERATION_REVERSED = "coffer.operation.reversed"
     WALLET_CREATED = "coffer.wallet.created"
     WALLET_UPDATED = "coffer.wallet.updated"
     WALLET_FROZEN = "coffer.wallet.frozen"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -24,10 +25,29 @@ class WalletStatus(StrEnum):
 
 
 class OperationType(StrEnum):
-    """The kinds of entries."""
+    """The kinds of entries. Those that end with IN, and deposits, add money; the others take it."""
 
     DEPOSIT = "DEPOSIT"
     WITHDRAW = "WITHDRAW"
+    TRANSFER_OUT = "TRANSFER_OUT"
+    TRANSFER_IN = "TRANSFER_IN"
+    CAPTURE_OUT = "CAPTURE_OUT"
+    CAPTURE_IN = "CAPTURE_IN"
+    REVERSAL_OUT = "REVERSAL_OUT"
+    REVERSAL_IN = "REVERSAL_IN"
+
+
+TRANSFERS = frozenset({OperationType.TRANSFER_OUT, OperationType.TRANSFER_IN})
+REVERSALS = frozenset({OperationType.REVERSAL_OUT, OperationType.REVERSAL_IN})
+
+
+class HoldStatus(StrEnum):
+    """What became of a hold. Only an open one keeps money back."""
+
+    OPEN = "open"
+    CAPTURED = "captured"
+    VOIDED = "voided"
+    EXPIRED = "expired"
 
 
 class MessageStatus(StrEnum):
@@ -41,8 +61,8 @@ MAX_CACHED_TIMES = 256
 """Texts of times that are kept: all that a batch writes has the same few."""
 
 EXTERNAL = "external"
-"""The counterparty of deposits and withdrawals: the world outside. It has no row (it would be the
-hottest one); its total per currency is minus the sum of the deltas that name it."""
+"""The counterparty of what comes from the world outside or goes there. It has no row (it would be
+the hottest one); its total per currency is minus the sum of the deltas that name it."""
 
 COMPLETED = "COMPLETED"
 """The status of every operation that has an entry."""
@@ -70,6 +90,7 @@ class Wallet:
     metadata: Document
     created_at: datetime
     updated_at: datetime
+    max_balance_minor: int | None = None
 
     @property
     def available_minor(self) -> int:
@@ -79,7 +100,12 @@ class Wallet:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line of a wallet's history; append-only. ``delta_minor`` is signed."""
+    """One line of a wallet's history; append-only. ``delta_minor`` is signed.
+
+    Both sides of a movement between wallets have one ``operation_id``; ``counterparty`` is the
+    other wallet's id, or EXTERNAL. ``related_id`` is what the movement belongs to: a transfer, a
+    hold that is captured, or the operation that is reversed, by its type.
+    """
 
     wallet_id: UUID
     seq: int
@@ -92,6 +118,41 @@ class Entry:
     description: str | None
     metadata: Document
     created_at: datetime
+    related_id: UUID | None = None
+
+
+@dataclass(slots=True)
+class Hold:
+    """Money of a wallet that is kept for somebody. Amounts in minor units of its currency.
+
+    While it is open, ``amount_minor - captured_minor`` of the wallet's balance is held.
+    """
+
+    id: UUID
+    wallet_id: UUID
+    amount_minor: int
+    captured_minor: int
+    status: HoldStatus
+    reference: str | None
+    description: str | None
+    metadata: Document
+    expires_at: datetime
+    created_at: datetime
+    updated_at: datetime
+
+    @property
+    def remaining_minor(self) -> int:
+        """What it still keeps back."""
+        open_ = self.status is HoldStatus.OPEN
+        return self.amount_minor - self.captured_minor if open_ else 0
+
+
+@dataclass(slots=True)
+class Original:
+    """An operation that may be reversed: its one or two entries, and how much of it was before."""
+
+    entries: tuple[Entry, ...]
+    reversed_minor: int
 
 
 @dataclass(slots=True)
@@ -141,6 +202,7 @@ def wallet_document(wallet: Wallet) -> Document:
         "held": format_amount(wallet.held_minor, currency),
         "available": format_amount(wallet.available_minor, currency),
         "min_balance": format_amount(wallet.min_balance_minor, currency),
+        "max_balance": optional_amount(wallet.max_balance_minor, currency),
         "version": wallet.version,
         "entry_seq": wallet.entry_seq,
         "status": wallet.status.value,
@@ -150,8 +212,35 @@ def wallet_document(wallet: Wallet) -> Document:
     }
 
 
+def optional_amount(amount_minor: int | None, currency: Currency) -> str | None:
+    """``format_amount`` of what may be None."""
+    return None if amount_minor is None else format_amount(amount_minor, currency)
+
+
 def operation_document(entry: Entry, currency: Currency) -> Document:
-    """An operation as it is answered and announced: ``amount`` is positive, as it was asked."""
+    """An operation as it is answered and announced: ``amount`` is positive, as it was asked.
+
+    What belongs to a transfer, a hold or a reversal names it, and the other wallet if there is one.
+    """
+    document = _operation_members(entry, currency)
+    if entry.counterparty != EXTERNAL:
+        document["counterparty_wallet_id"] = entry.counterparty
+    if entry.related_id is not None:
+        document[_RELATION_OF[entry.operation_type]] = str(entry.related_id)
+    return document
+
+
+_RELATION_OF = {
+    OperationType.TRANSFER_OUT: "transfer_id",
+    OperationType.TRANSFER_IN: "transfer_id",
+    OperationType.CAPTURE_OUT: "hold_id",
+    OperationType.CAPTURE_IN: "hold_id",
+    OperationType.REVERSAL_OUT: "reversed_operation_id",
+    OperationType.REVERSAL_IN: "reversed_operation_id",
+}
+
+
+def _operation_members(entry: Entry, currency: Currency) -> Document:
     return {
         "id": str(entry.operation_id),
         "wallet_id": str(entry.wallet_id),
@@ -166,6 +255,61 @@ def operation_document(entry: Entry, currency: Currency) -> Document:
         "description": entry.description,
         "metadata": entry.metadata,
         "created_at": rfc3339(entry.created_at),
+    }
+
+
+def transfer_document(sides: Sequence[tuple[Entry, Currency]]) -> Document:
+    """A transfer as it is answered, from all of its entries: for each leg both sides, in the order
+    of the legs.
+    """
+    by_operation: dict[UUID, dict[bool, Entry]] = {}
+    currencies: dict[UUID, Currency] = {}
+    for entry, currency in sides:
+        by_operation.setdefault(entry.operation_id, {})[entry.delta_minor > 0] = entry
+        currencies[entry.operation_id] = currency
+    first = sides[0][0]
+    return {
+        "id": str(first.related_id),
+        "status": COMPLETED,
+        "legs": [
+            _leg_document(pair[False], pair[True], currencies[operation_id])
+            for operation_id, pair in sorted(by_operation.items())
+        ],
+        "reference": first.reference,
+        "description": first.description,
+        "metadata": first.metadata,
+        "created_at": rfc3339(max(entry.created_at for entry, _ in sides)),
+    }
+
+
+def _leg_document(source: Entry, target: Entry, currency: Currency) -> Document:
+    return {
+        "operation_id": str(source.operation_id),
+        "source_wallet_id": str(source.wallet_id),
+        "target_wallet_id": str(target.wallet_id),
+        "amount": format_amount(target.delta_minor, currency),
+        "currency": currency.code,
+        "source_balance": format_amount(source.balance_after_minor, currency),
+        "target_balance": format_amount(target.balance_after_minor, currency),
+    }
+
+
+def hold_document(hold: Hold, currency: Currency) -> Document:
+    """A hold as it is answered and announced."""
+    return {
+        "id": str(hold.id),
+        "wallet_id": str(hold.wallet_id),
+        "amount": format_amount(hold.amount_minor, currency),
+        "captured": format_amount(hold.captured_minor, currency),
+        "remaining": format_amount(hold.remaining_minor, currency),
+        "currency": currency.code,
+        "status": hold.status.value,
+        "reference": hold.reference,
+        "description": hold.description,
+        "metadata": hold.metadata,
+        "expires_at": rfc3339(hold.expires_at),
+        "created_at": rfc3339(hold.created_at),
+        "updated_at": rfc3339(hold.updated_at),
     }
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from WalletCore.domain.events import EventType
-from WalletCore.domain.model import Document, OperationType
+from WalletCore.domain.model import Document, HoldStatus, OperationType
 
 
 class BadEvent(Exception):
@@ -73,6 +73,13 @@ def _operation(data: Document) -> tuple[str, str]:
     return name, f"{name} of {amount} {currency}, balance {_text(data, 'new_balance')} {currency}"
 
 
+def _hold(data: Document) -> tuple[str, str]:
+    name = _HOLDS.get(_text(data, "status"))
+    if name is None:
+        raise BadEvent("status is none that a hold has")
+    return name, f"{name}: {_text(data, 'amount')} {_text(data, 'currency')}"
+
+
 def _created(data: Document) -> tuple[str, str]:
     return "Wallet opened", f"A wallet in {_text(data, 'currency')} was opened{_named(data)}"
 
@@ -115,10 +122,28 @@ def _named(data: Document) -> str:
 _OPERATIONS: Final[Mapping[str, str]] = {
     OperationType.DEPOSIT.value: "Deposit",
     OperationType.WITHDRAW.value: "Withdrawal",
+    OperationType.TRANSFER_OUT.value: "Transfer out",
+    OperationType.TRANSFER_IN.value: "Transfer in",
+    OperationType.CAPTURE_OUT.value: "Capture",
+    OperationType.CAPTURE_IN.value: "Captured payment",
+    OperationType.REVERSAL_OUT.value: "Reversal",
+    OperationType.REVERSAL_IN.value: "Refund",
+}
+
+_HOLDS: Final[Mapping[str, str]] = {
+    HoldStatus.OPEN.value: "Hold",
+    HoldStatus.VOIDED.value: "Hold released",
+    HoldStatus.EXPIRED.value: "Hold expired",
 }
 
 _TELL: Final[Mapping[str, Callable[[Document], tuple[str, str]]]] = {
     EventType.OPERATION_COMPLETED.value: _operation,
+    EventType.TRANSFER_COMPLETED.value: _operation,
+    EventType.HOLD_CAPTURED.value: _operation,
+    EventType.OPERATION_REVERSED.value: _operation,
+    EventType.HOLD_PLACED.value: _hold,
+    EventType.HOLD_VOIDED.value: _hold,
+    EventType.HOLD_EXPIRED.value: _hold,
     EventType.WALLET_CREATED.value: _created,
     EventType.WALLET_UPDATED.value: _updated,
     EventType.WALLET_FROZEN.value: _frozen,

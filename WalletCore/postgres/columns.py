@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import orjson
 
-from WalletCore.domain.model import Entry, Event, Message, Wallet, rfc3339
+from WalletCore.domain.model import Entry, Event, Hold, Message, Wallet, rfc3339
 from WalletCore.store import Remembered
 
 
@@ -57,6 +57,7 @@ def wallet_columns(wallets: Sequence[Wallet]) -> tuple[str, ...]:
         text_array(_json(w.metadata) for w in wallets),
         array(rfc3339(w.created_at) for w in wallets),
         array(rfc3339(w.updated_at) for w in wallets),
+        nullable_array(w.max_balance_minor for w in wallets),
     )
 
 
@@ -76,10 +77,12 @@ def balance_columns(wallets: Sequence[Wallet]) -> tuple[str, ...]:
 def description_columns(wallets: Sequence[Wallet]) -> tuple[str, ...]:
     """Of DESCRIBE_WALLETS."""
     return (
-        array(w.id for w in wallets),
+        *balance_columns(wallets),
         text_array(w.name for w in wallets),
         array(w.status.value for w in wallets),
         text_array(_json(w.metadata) for w in wallets),
+        array(w.min_balance_minor for w in wallets),
+        nullable_array(w.max_balance_minor for w in wallets),
     )
 
 
@@ -97,6 +100,35 @@ def entry_columns(entries: Sequence[Entry]) -> tuple[str, ...]:
         text_array(e.description for e in entries),
         text_array(_json(e.metadata) for e in entries),
         array(rfc3339(e.created_at) for e in entries),
+        nullable_array(e.related_id for e in entries),
+    )
+
+
+def hold_columns(holds: Sequence[Hold]) -> tuple[str, ...]:
+    """Of INSERT_HOLDS."""
+    return (
+        array(h.id for h in holds),
+        array(h.wallet_id for h in holds),
+        array(h.amount_minor for h in holds),
+        array(h.captured_minor for h in holds),
+        array(h.status.value for h in holds),
+        text_array(h.reference for h in holds),
+        text_array(h.description for h in holds),
+        text_array(_json(h.metadata) for h in holds),
+        array(rfc3339(h.expires_at) for h in holds),
+        array(rfc3339(h.created_at) for h in holds),
+        array(rfc3339(h.updated_at) for h in holds),
+    )
+
+
+def resolution_columns(holds: Sequence[Hold]) -> tuple[str, ...]:
+    """Of UPDATE_HOLDS."""
+    return (
+        array(h.wallet_id for h in holds),
+        array(h.id for h in holds),
+        array(h.captured_minor for h in holds),
+        array(h.status.value for h in holds),
+        array(rfc3339(h.updated_at) for h in holds),
     )
 
 

@@ -34,7 +34,7 @@ _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('coffer.migrations', 0))"
 _SERVICE_GRANTS = """
 GRANT USAGE ON SCHEMA coffer, notifications TO {role};
 GRANT SELECT ON ALL TABLES IN SCHEMA coffer, notifications TO {role};
-GRANT INSERT, UPDATE ON coffer.wallets, coffer.messages, coffer.followers TO {role};
+GRANT INSERT, UPDATE ON coffer.wallets, coffer.holds, coffer.messages, coffer.followers TO {role};
 GRANT INSERT ON coffer.entries, coffer.events, coffer.currencies TO {role};
 GRANT INSERT, DELETE ON coffer.idempotency_keys TO {role};
 GRANT UPDATE (read_at) ON notifications.notifications TO {role};

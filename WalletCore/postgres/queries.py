@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Select, bindparam, func, select, text
 
-from WalletCore.domain.model import Entry, OperationType
+from WalletCore.domain.model import TRANSFERS, HoldStatus
 from WalletCore.postgres.notification_tables import inbox
-from WalletCore.postgres.tables import entries, events, messages, wallets
+from WalletCore.postgres.tables import entries, events, holds, messages, wallets
 from WalletCore.store import OperationFilter, WalletFilter
 
 TRIAL_BALANCE_TIMEOUT_SECONDS = 120
@@ -38,6 +37,7 @@ _WALLET = (
     wallets.c.metadata,
     wallets.c.created_at,
     wallets.c.updated_at,
+    wallets.c.max_balance,
 )
 _ENTRY = (
     entries.c.wallet_id,
@@ -51,6 +51,20 @@ _ENTRY = (
     entries.c.description,
     entries.c.metadata,
     entries.c.created_at,
+    entries.c.related_id,
+)
+_HOLD = (
+    holds.c.id,
+    holds.c.wallet_id,
+    holds.c.amount,
+    holds.c.captured,
+    holds.c.status,
+    holds.c.reference,
+    holds.c.description,
+    holds.c.metadata,
+    holds.c.expires_at,
+    holds.c.created_at,
+    holds.c.updated_at,
 )
 
 WALLET = select(*_WALLET).where(wallets.c.id == bindparam("wallet_id"))
@@ -59,7 +73,29 @@ OPERATION = (
     select(*_ENTRY, wallets.c.currency)
     .join(wallets, wallets.c.id == entries.c.wallet_id)
     .where(entries.c.operation_id == bindparam("operation_id"))
+    .order_by(entries.c.delta)
 )
+"""Both sides of a movement between wallets, the one that gave first."""
+TRANSFER = (
+    select(*_ENTRY, wallets.c.currency)
+    .join(wallets, wallets.c.id == entries.c.wallet_id)
+    .where(
+        entries.c.related_id == bindparam("transfer_id"),
+        entries.c.operation_type.in_([kind.value for kind in sorted(TRANSFERS)]),
+    )
+)
+HOLD = (
+    select(*_HOLD, wallets.c.currency)
+    .join(wallets, wallets.c.id == holds.c.wallet_id)
+    .where(holds.c.id == bindparam("hold_id"))
+)
+DUE_HOLDS = (
+    select(holds.c.wallet_id, holds.c.id)
+    .where(holds.c.status == "open", holds.c.expires_at <= func.now())
+    .order_by(holds.c.expires_at)
+    .limit(bindparam("rows"))
+)
+"""An index of open holds alone, by their time."""
 EVENT = (
     select(
         events.c.body,
@@ -145,8 +181,13 @@ def operations_page(
     return query
 
 
-def entry_of_row(row: Sequence[Any]) -> Entry:
-    """A row that begins with an entry's columns as an Entry."""
-    values = list(row[: len(_ENTRY)])
-    values[3] = OperationType(values[3])
-    return Entry(*values)
+def holds_page(
+    wallet_id: UUID, status: HoldStatus | None, before: UUID | None, rows: int
+) -> Select[Any]:
+    """A wallet's holds, newest first: a range of the key."""
+    query = select(*_HOLD).where(holds.c.wallet_id == wallet_id)
+    if status is not None:
+        query = query.where(holds.c.status == status.value)
+    if before is not None:
+        query = query.where(holds.c.id < before)
+    return query.order_by(holds.c.id.desc()).limit(rows)

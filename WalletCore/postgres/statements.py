@@ -6,7 +6,15 @@ from typing import Final
 
 WALLET_COLUMNS: Final = (
     "id, owner, name, currency, balance, held, shortfall, min_balance, version, entry_seq, "
-    "status, metadata, created_at, updated_at"
+    "status, metadata, created_at, updated_at, max_balance"
+)
+HOLD_COLUMNS: Final = (
+    "id, wallet_id, amount, captured, status, reference, description, metadata, expires_at, "
+    "created_at, updated_at"
+)
+ENTRY_COLUMNS: Final = (
+    "wallet_id, seq, operation_id, operation_type, delta, balance_after, counterparty, reference, "
+    "description, metadata, created_at, related_id"
 )
 
 BEGIN: Final = "BEGIN"
@@ -25,6 +33,17 @@ LOCK_MESSAGES: Final = (
 )
 TRY_LOCK_MESSAGES: Final = f"{LOCK_MESSAGES} SKIP LOCKED"
 EXISTING_MESSAGES: Final = "SELECT id FROM coffer.messages WHERE id = ANY(%s::uuid[])"
+HOLDS: Final = f"SELECT {HOLD_COLUMNS} FROM coffer.holds WHERE id = ANY(%s::uuid[])"  # noqa: S608
+"""Not locked: whoever changes a hold has locked its wallet."""
+ORIGINALS: Final = (
+    f"SELECT {ENTRY_COLUMNS} FROM coffer.entries WHERE operation_id = ANY(%s::uuid[]) "  # noqa: S608
+    "ORDER BY operation_id, delta"
+)
+REVERSED: Final = (
+    "SELECT related_id, wallet_id, sum(abs(delta)) FROM coffer.entries "
+    "WHERE related_id = ANY(%s::uuid[]) AND operation_type IN ('REVERSAL_OUT', 'REVERSAL_IN') "
+    "GROUP BY related_id, wallet_id"
+)
 REMEMBERED: Final = (
     "SELECT k.scope, k.key, k.request_hash, k.status, k.response FROM coffer.idempotency_keys k "
     "JOIN unnest(%s::text[], %s::text[]) AS v(scope, key) ON k.scope = v.scope AND k.key = v.key"
@@ -33,7 +52,7 @@ INSERT_WALLETS: Final = (
     f"INSERT INTO coffer.wallets ({WALLET_COLUMNS}) SELECT * FROM unnest("  # noqa: S608
     "%s::uuid[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[], "
     "%s::bigint[], %s::bigint[], %s::bigint[], %s::text[], %s::jsonb[], %s::timestamptz[], "
-    "%s::timestamptz[])"
+    "%s::timestamptz[], %s::bigint[])"
 )
 UPDATE_WALLETS: Final = (
     "UPDATE coffer.wallets AS w SET balance = v.balance, held = v.held, shortfall = v.shortfall, "
@@ -43,20 +62,36 @@ UPDATE_WALLETS: Final = (
     "WHERE w.id = v.id"
 )
 DESCRIBE_WALLETS: Final = (
-    "UPDATE coffer.wallets AS w SET name = v.name, status = v.status, metadata = v.metadata "
-    "FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::jsonb[]) "
-    "AS v(id, name, status, metadata) WHERE w.id = v.id"
+    "UPDATE coffer.wallets AS w SET balance = v.balance, held = v.held, shortfall = v.shortfall, "
+    "version = v.version, entry_seq = v.entry_seq, updated_at = v.updated_at, name = v.name, "
+    "status = v.status, metadata = v.metadata, min_balance = v.min_balance, "
+    "max_balance = v.max_balance FROM unnest(%s::uuid[], %s::bigint[], %s::bigint[], "
+    "%s::bigint[], %s::bigint[], %s::bigint[], %s::timestamptz[], %s::text[], %s::text[], "
+    "%s::jsonb[], %s::bigint[], %s::bigint[]) AS v(id, balance, held, shortfall, version, "
+    "entry_seq, updated_at, name, status, metadata, min_balance, max_balance) WHERE w.id = v.id"
 )
 INSERT_ENTRIES: Final = (
-    "INSERT INTO coffer.entries (wallet_id, seq, operation_id, operation_type, delta, "
-    "balance_after, counterparty, reference, description, metadata, created_at) "
+    f"INSERT INTO coffer.entries ({ENTRY_COLUMNS}) "  # noqa: S608
     "SELECT * FROM unnest(%s::uuid[], %s::bigint[], %s::uuid[], %s::text[], %s::bigint[], "
-    "%s::bigint[], %s::text[], %s::text[], %s::text[], %s::jsonb[], %s::timestamptz[])"
+    "%s::bigint[], %s::text[], %s::text[], %s::text[], %s::jsonb[], %s::timestamptz[], "
+    "%s::uuid[])"
 )
 INSERT_EVENTS: Final = (
     "INSERT INTO coffer.events (id, wallet_id, seq, type, user_id, body, created_at) "
     "SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::bigint[], %s::text[], %s::text[], "
     "%s::text[], %s::timestamptz[])"
+)
+INSERT_HOLDS: Final = (
+    f"INSERT INTO coffer.holds ({HOLD_COLUMNS}) "  # noqa: S608
+    "SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::bigint[], %s::bigint[], %s::text[], "
+    "%s::text[], %s::text[], %s::jsonb[], %s::timestamptz[], %s::timestamptz[], %s::timestamptz[])"
+)
+UPDATE_HOLDS: Final = (
+    "UPDATE coffer.holds AS h SET captured = v.captured, status = v.status, "
+    "updated_at = v.updated_at "
+    "FROM unnest(%s::uuid[], %s::uuid[], %s::bigint[], %s::text[], %s::timestamptz[]) "
+    "AS v(wallet_id, id, captured, status, updated_at) "
+    "WHERE h.wallet_id = v.wallet_id AND h.id = v.id"
 )
 INSERT_MESSAGES: Final = (
     "INSERT INTO coffer.messages (id, user_id, description, status, created_at, updated_at) "

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import orjson
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Select, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -28,21 +28,32 @@ from WalletCore.domain.commands import Command
 from WalletCore.domain.errors import (
     CursorInvalid,
     EventNotFound,
-    OperationNotFound,
     Overloaded,
+    TransferNotFound,
     Unavailable,
 )
-from WalletCore.domain.ledger import wallet_not_found
-from WalletCore.domain.model import Document, Wallet, operation_document, wallet_document
-from WalletCore.domain.money import Currencies
+from WalletCore.domain.hold_rules import hold_not_found
+from WalletCore.domain.model import (
+    Document,
+    HoldStatus,
+    Wallet,
+    hold_document,
+    operation_document,
+    transfer_document,
+    wallet_document,
+)
+from WalletCore.domain.money import Currencies, Currency
+from WalletCore.domain.reversal_rules import operation_not_found
+from WalletCore.domain.working_set import wallet_not_found
 from WalletCore.paging import Page, PageRequest
 from WalletCore.postgres import queries
 from WalletCore.postgres.connect import read_engine
 from WalletCore.postgres.currencies import StoredCurrencies
 from WalletCore.postgres.event_log import read_log
+from WalletCore.postgres.locking import entry_of_row, hold_of_row, wallet_of_row
 from WalletCore.postgres.notifications import PostgresNotifications
 from WalletCore.postgres.partitions import PartitionKeeper
-from WalletCore.postgres.transactions import PostgresTransactions, wallet_of_row
+from WalletCore.postgres.transactions import PostgresTransactions
 from WalletCore.store import IdempotencyKey, OperationFilter, Outcome, WalletFilter
 
 READ_TRIES: Final = 3
@@ -125,11 +136,51 @@ class PostgresStore:
 
     def operation(self, operation_id: UUID) -> Document:
         """See Store."""
-        wanted = {"operation_id": operation_id}
-        row = self._read(lambda c: c.execute(queries.OPERATION, wanted).one_or_none())
+        row = self._sides(operation_id)[0]
+        return operation_document(entry_of_row(row), self.currencies.stored(row[-1]))
+
+    def wallets_of_operation(self, operation_id: UUID) -> tuple[UUID, ...]:
+        """See Store."""
+        return tuple(row[0] for row in self._sides(operation_id))
+
+    def transfer(self, transfer_id: UUID) -> Document:
+        """See Store."""
+        wanted = {"transfer_id": transfer_id}
+        rows = self._read(lambda c: c.execute(queries.TRANSFER, wanted).all())
+        if not rows:
+            raise TransferNotFound(f"There is no transfer {transfer_id}.")
+        return transfer_document(
+            [(entry_of_row(row), self.currencies.stored(row[-1])) for row in rows]
+        )
+
+    def hold(self, hold_id: UUID) -> Document:
+        """See Store."""
+        wanted = {"hold_id": hold_id}
+        row = self._read(lambda c: c.execute(queries.HOLD, wanted).one_or_none())
         if row is None:
-            raise OperationNotFound(f"There is no operation {operation_id}.")
-        return operation_document(queries.entry_of_row(row), self.currencies.stored(row[-1]))
+            raise hold_not_found(hold_id)
+        return hold_document(hold_of_row(row), self.currencies.stored(row[-1]))
+
+    def holds(self, wallet_id: UUID, status: HoldStatus | None, page: PageRequest) -> Page:
+        """See Store."""
+        before = None
+        if page.cursor is not None:
+            before = decode_id_cursor("holds", page.cursor)
+        currency, rows = self._of_wallet(
+            wallet_id, queries.holds_page(wallet_id, status, before, page.limit + 1)
+        )
+        return page_of(
+            [hold_of_row(row) for row in rows],
+            page.limit,
+            lambda hold: hold_document(hold, currency),
+            lambda hold: encode_cursor("holds", str(hold.id)),
+        )
+
+    def due_holds(self, limit: int) -> list[tuple[UUID, UUID]]:
+        """See Store."""
+        wanted = {"rows": limit}
+        rows = self._read(lambda c: c.execute(queries.DUE_HOLDS, wanted).all())
+        return [(row[0], row[1]) for row in rows]
 
     def operations(self, wallet_id: UUID, wanted: OperationFilter, page: PageRequest) -> Page:
         """See Store."""
@@ -137,18 +188,9 @@ class PostgresStore:
         if page.cursor is not None:
             (before,) = decode_cursor("operations", page.cursor, int)
         query = queries.operations_page(wallet_id, wanted, before, page.limit + 1)
-
-        def read(connection: Connection) -> tuple[str | None, Any]:
-            of_wallet = {"wallet_id": wallet_id}
-            code = connection.execute(queries.WALLET_CURRENCY, of_wallet).scalar_one_or_none()
-            return code, connection.execute(query).all() if code is not None else ()
-
-        code, rows = self._read(read)
-        if code is None:
-            raise wallet_not_found(wallet_id)
-        currency = self.currencies.stored(code)
+        currency, rows = self._of_wallet(wallet_id, query)
         return page_of(
-            [queries.entry_of_row(row) for row in rows],
+            [entry_of_row(row) for row in rows],
             page.limit,
             lambda entry: operation_document(entry, currency),
             lambda entry: encode_cursor("operations", entry.seq),
@@ -194,6 +236,28 @@ class PostgresStore:
         self._partitions.close()
         self._cache.close()
         self._engine.dispose()
+
+    def _sides(self, operation_id: UUID) -> Sequence[Sequence[Any]]:
+        wanted = {"operation_id": operation_id}
+        rows = self._read(lambda c: c.execute(queries.OPERATION, wanted).all())
+        if not rows:
+            raise operation_not_found(operation_id)
+        return rows
+
+    def _of_wallet(
+        self, wallet_id: UUID, query: Select[Any]
+    ) -> tuple[Currency, Sequence[Sequence[Any]]]:
+        """The wallet's currency and the rows of ``query``. Raises WalletNotFound."""
+
+        def read(connection: Connection) -> tuple[str | None, Any]:
+            of_wallet = {"wallet_id": wallet_id}
+            code = connection.execute(queries.WALLET_CURRENCY, of_wallet).scalar_one_or_none()
+            return code, connection.execute(query).all() if code is not None else ()
+
+        code, rows = self._read(read)
+        if code is None:
+            raise wallet_not_found(wallet_id)
+        return self.currencies.stored(code), rows
 
     def _wallet(self, wallet_id: UUID) -> Wallet:
         wanted = {"wallet_id": wallet_id}

@@ -74,6 +74,7 @@ wallets = Table(
     Column("metadata", JSONB, nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False),
     Column("updated_at", DateTime(timezone=True), nullable=False),
+    Column("max_balance", BigInteger),
     CheckConstraint(f"balance {_RANGE}", name="balance_range"),
     CheckConstraint(f"min_balance {_RANGE}", name="min_balance_range"),
     CheckConstraint(f"held BETWEEN 0 AND {MAX_AMOUNT_MINOR}", name="held_range"),
@@ -83,6 +84,10 @@ wallets = Table(
     CheckConstraint("status IN ('active', 'frozen', 'closed')", name="status"),
     CheckConstraint(
         "status <> 'closed' OR (balance = 0 AND held = 0)", name="closed_wallets_are_empty"
+    ),
+    CheckConstraint(
+        f"max_balance BETWEEN 0 AND {MAX_AMOUNT_MINOR} AND balance <= max_balance",
+        name="max_balance",
     ),
     Index("ix_wallets_owner_id", "owner", "id"),
     postgresql_with={"fillfactor": str(WALLETS_FILLFACTOR_PERCENT)},
@@ -102,12 +107,19 @@ entries = Table(
     Column("description", Text),
     Column("metadata", JSONB, nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("related_id", Uuid),
     CheckConstraint("seq > 0", name="seq_from_one"),
     CheckConstraint(f"delta <> 0 AND delta {_RANGE}", name="delta_range"),
     CheckConstraint(f"balance_after {_RANGE}", name="balance_range"),
     CheckConstraint(
-        "(operation_type = 'DEPOSIT' AND delta > 0) OR (operation_type = 'WITHDRAW' AND delta < 0)",
+        "CASE WHEN operation_type IN ('DEPOSIT', 'TRANSFER_IN', 'CAPTURE_IN', 'REVERSAL_IN') "
+        "THEN delta > 0 "
+        "ELSE delta < 0 AND operation_type IN "
+        "('WITHDRAW', 'TRANSFER_OUT', 'CAPTURE_OUT', 'REVERSAL_OUT') END",
         name="direction",
+    ),
+    CheckConstraint(
+        "(related_id IS NULL) = (operation_type IN ('DEPOSIT', 'WITHDRAW'))", name="related"
     ),
     Index("ix_entries_wallet_id_created_at_seq", "wallet_id", "created_at", "seq"),
     Index("uq_entries_operation_id_wallet_id", "operation_id", "wallet_id", unique=True),
@@ -118,7 +130,35 @@ entries = Table(
         "seq",
         postgresql_where=text("reference IS NOT NULL"),
     ),
+    Index(
+        "ix_entries_related_id",
+        "related_id",
+        postgresql_where=text("related_id IS NOT NULL"),
+    ),
 )
+
+holds = Table(
+    "holds",
+    metadata,
+    Column("wallet_id", Uuid, primary_key=True),
+    Column("id", Uuid, primary_key=True),
+    Column("amount", BigInteger, nullable=False),
+    Column("captured", BigInteger, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("reference", Text),
+    Column("description", Text),
+    Column("metadata", JSONB, nullable=False),
+    Column("expires_at", DateTime(timezone=True), nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("updated_at", DateTime(timezone=True), nullable=False),
+    CheckConstraint(f"amount BETWEEN 1 AND {MAX_AMOUNT_MINOR}", name="amount_range"),
+    CheckConstraint("captured BETWEEN 0 AND amount", name="captured_range"),
+    CheckConstraint("status IN ('open', 'captured', 'voided', 'expired')", name="status"),
+    Index("ix_holds_id", "id"),
+    Index("ix_holds_expires_at", "expires_at", postgresql_where=text("status = 'open'")),
+)
+"""Whoever changes a hold has locked its wallet. While it is open, ``amount - captured`` is part of
+the wallet's ``held``."""
 
 events_position = Sequence("events_position_seq", metadata=metadata, schema=SCHEMA)
 

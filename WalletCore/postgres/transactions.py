@@ -8,35 +8,43 @@ in every process, so that two of them never wait for each other.
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, Final, LiteralString
+from typing import Any, Final
 from uuid import UUID
 
 import psycopg
 
-from WalletCore.domain.ledger import Changes
-from WalletCore.domain.model import Event, Message, MessageStatus, Wallet, WalletStatus
+from WalletCore.domain.model import Event, Wallet
+from WalletCore.domain.working_set import Changes
 from WalletCore.failures import DataRefused, StoreUnavailable
 from WalletCore.postgres import statements
 from WalletCore.postgres.columns import (
-    array,
     balance_columns,
     description_columns,
     entry_columns,
     event_columns,
+    hold_columns,
     key_columns,
     mark_columns,
     message_columns,
-    text_array,
+    resolution_columns,
     wallet_columns,
 )
 from WalletCore.postgres.connect import committer_connection
 from WalletCore.postgres.currencies import StoredCurrencies
 from WalletCore.postgres.errors import commit_failure
-from WalletCore.store import Loaded, Remembered
+from WalletCore.postgres.locking import (
+    MESSAGE_LOCKS,
+    WALLET_LOCKS,
+    Dependents,
+    Keys,
+    Rows,
+    message_of_row,
+    wallet_of_row,
+)
+from WalletCore.store import Loaded, Needs, Remembered
 
 RECONNECT_PAUSE_SECONDS: Final = 0.05
 """The pause after a failed connect; it doubles up to the next one. Commands that come meanwhile are
@@ -121,30 +129,26 @@ class PostgresTransaction:
         self._transaction_id = ""
         self.committed = False
 
-    def load(
-        self,
-        wallet_ids: Sequence[UUID],
-        keys: Sequence[tuple[str, str]],
-        *,
-        skip_locked: bool,
-        message_ids: Sequence[UUID] = (),
-    ) -> Loaded:
+    def load(self, needs: Needs, keys: Sequence[tuple[str, str]], *, skip_locked: bool) -> Loaded:
         """Lock and read, all in one round trip. Raises CommitFailure."""
         try:
             with self._connection.pipeline():
                 transaction_id = self._cursor()
                 self._connection.execute(statements.BEGIN)
                 transaction_id.execute(statements.TRANSACTION_ID)
-                locked_keys = _Keys(self._cursor(), self._cursor(), keys, only_try=skip_locked)
+                locked_keys = Keys(self._cursor(), self._cursor(), keys, only_try=skip_locked)
                 locked_keys.lock()
-                wallets = _Rows(self._cursor(), self._cursor(), wallet_ids, only_try=skip_locked)
-                wallets.lock(*_WALLET_LOCKS)
-                messages = _Rows(self._cursor(), self._cursor(), message_ids, only_try=skip_locked)
-                messages.lock(*_MESSAGE_LOCKS)
+                wallets = self._rows(needs.wallets, only_try=skip_locked)
+                wallets.lock(*WALLET_LOCKS)
+                messages = self._rows(needs.messages, only_try=skip_locked)
+                messages.lock(*MESSAGE_LOCKS)
+                cursors = (self._cursor(), self._cursor(), self._cursor())
+                dependents = Dependents(cursors, needs.holds, needs.originals)
+                dependents.read()
                 locked_keys.read()
             self._transaction_id = transaction_id.fetchall()[0][0]
             found = {row[0]: self._wallet(row) for row in wallets.rows()}
-            told = {row[0]: _message_of_row(row) for row in messages.rows()}
+            told = {row[0]: message_of_row(row) for row in messages.rows()}
             return Loaded(
                 found,
                 locked_keys.answers(),
@@ -152,6 +156,8 @@ class PostgresTransaction:
                 locked_keys.busy(),
                 told,
                 messages.busy(told),
+                dependents.holds(),
+                dependents.originals(),
             )
         except psycopg.Error as error:
             raise commit_failure(error) from error
@@ -160,12 +166,15 @@ class PostgresTransaction:
         """See Transaction. One round trip. Raises CommitFailure."""
         try:
             with self._connection.pipeline():
-                more_keys = _Keys(self._cursor(), self._cursor(), keys, only_try=True)
+                more_keys = Keys(self._cursor(), self._cursor(), keys, only_try=True)
                 more_keys.lock()
                 more_keys.read()
             return Loaded({}, more_keys.answers(), busy_keys=more_keys.busy())
         except psycopg.Error as error:
             raise commit_failure(error) from error
+
+    def _rows(self, ids: Sequence[UUID], *, only_try: bool) -> Rows:
+        return Rows(self._cursor(), self._cursor(), ids, only_try=only_try)
 
     def _cursor(self) -> psycopg.Cursor[Any]:
         return self._connection.cursor(binary=True)
@@ -195,14 +204,21 @@ class PostgresTransaction:
         execute = self._connection.execute
         if created := list(changes.created.values()):
             execute(statements.INSERT_WALLETS, wallet_columns(created))
-        if changed := list(changes.changed.values()):
-            execute(statements.UPDATE_WALLETS, balance_columns(changed))
-        if described := [changes.changed[id_] for id_ in changes.described]:
+        described = [changes.changed[id_] for id_ in changes.described]
+        moved = [w for id_, w in changes.changed.items() if id_ not in changes.described]
+        if moved:
+            execute(statements.UPDATE_WALLETS, balance_columns(moved))
+        if described:
+            # Balance and limits at once: in between they may contradict each other.
             execute(statements.DESCRIBE_WALLETS, description_columns(described))
         if changes.entries:
             execute(statements.INSERT_ENTRIES, entry_columns(changes.entries))
         if changes.events:
             execute(statements.INSERT_EVENTS, event_columns(changes.events))
+        if placed := list(changes.placed.values()):
+            execute(statements.INSERT_HOLDS, hold_columns(placed))
+        if held := list(changes.held.values()):
+            execute(statements.UPDATE_HOLDS, resolution_columns(held))
         if sent := list(changes.sent.values()):
             execute(statements.INSERT_MESSAGES, message_columns(sent))
         if marked := list(changes.marked.values()):
@@ -231,104 +247,6 @@ class PostgresTransaction:
         return wallet_of_row(row, self._currencies)
 
 
-_WALLET_LOCKS: Final = (
-    statements.LOCK_WALLETS,
-    statements.TRY_LOCK_WALLETS,
-    statements.EXISTING_WALLETS,
-)
-_MESSAGE_LOCKS: Final = (
-    statements.LOCK_MESSAGES,
-    statements.TRY_LOCK_MESSAGES,
-    statements.EXISTING_MESSAGES,
-)
-
-
-class _Rows:
-    """Rows on their way through a pipeline: locked in the order of their ids, and read."""
-
-    def __init__(
-        self,
-        locked: psycopg.Cursor[Any],
-        existing: psycopg.Cursor[Any],
-        ids: Sequence[UUID],
-        *,
-        only_try: bool,
-    ) -> None:
-        self._locked = locked
-        self._existing = existing
-        self._ids = ids
-        self._only_try = only_try
-
-    def lock(self, lock: LiteralString, try_lock: LiteralString, existing: LiteralString) -> None:
-        if self._ids:
-            ids = (array(self._ids),)
-            self._locked.execute(try_lock if self._only_try else lock, ids)
-            if self._only_try:
-                self._existing.execute(existing, ids)
-
-    def rows(self) -> Iterable[Sequence[Any]]:
-        return self._locked if self._ids else ()
-
-    def busy(self, found: Mapping[UUID, object]) -> frozenset[UUID]:
-        if not self._ids or not self._only_try:
-            return frozenset()
-        return frozenset(row[0] for row in self._existing) - found.keys()
-
-
-class _Keys:
-    """Idempotency keys on their way through a pipeline: locked, then read, then asked about."""
-
-    def __init__(
-        self,
-        locks: psycopg.Cursor[Any],
-        rows: psycopg.Cursor[Any],
-        keys: Sequence[tuple[str, str]],
-        *,
-        only_try: bool,
-    ) -> None:
-        self._locks = locks
-        self._rows = rows
-        self._hashes = {key: _key_hash(key) for key in keys}
-        self._only_try = only_try
-
-    def lock(self) -> None:
-        if self._hashes:
-            statement = statements.TRY_LOCK_KEYS if self._only_try else statements.LOCK_KEYS
-            self._locks.execute(statement, (array(sorted(set(self._hashes.values()))),))
-
-    def read(self) -> None:
-        if keys := list(self._hashes):
-            columns = (text_array(k[0] for k in keys), text_array(k[1] for k in keys))
-            self._rows.execute(statements.REMEMBERED, columns)
-
-    def answers(self) -> dict[tuple[str, str], Remembered]:
-        return {
-            (scope, key): Remembered(bytes(request_hash), status, response.encode())
-            for scope, key, request_hash, status, response in (self._rows if self._hashes else ())
-        }
-
-    def busy(self) -> frozenset[tuple[str, str]]:
-        if not self._hashes or not self._only_try:
-            return frozenset()
-        taken = {row[0] for row in self._locks if not row[1]}
-        return frozenset(key for key, hash_ in self._hashes.items() if hash_ in taken)
-
-
-def wallet_of_row(row: Sequence[Any], currencies: StoredCurrencies) -> Wallet:
-    """A row of WALLET_COLUMNS as a Wallet."""
-    values = list(row)
-    values[3] = currencies.stored(values[3])
-    values[10] = WalletStatus(values[10])
-    return Wallet(*values)
-
-
-def _message_of_row(row: Sequence[Any]) -> Message:
-    """A row of LOCK_MESSAGES as a Message."""
-    values = list(row)
-    values[3] = MessageStatus(values[3]) if values[3] is not None else None
-    return Message(*values)
-
-
 def _finished(connection: psycopg.Connection[Any], transaction_id: str) -> bool:
     """Whether the transaction has ended. One that a crash undid may lie in the future by now."""
     try:
@@ -353,9 +271,3 @@ def _written(
     else:
         return True
     return bool(row and row[0])
-
-
-def _key_hash(key: tuple[str, str]) -> int:
-    """64 bits for an advisory lock; keys that share them only wait for each other."""
-    digest = hashlib.blake2b("\0".join(key).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big", signed=True)

@@ -16,11 +16,22 @@ from uuid import UUID
 from sqlalchemy import Engine, text
 
 from WalletCore.cursor import MAX_POSITION
+from WalletCore.domain.events import EventType
 from WalletCore.postgres.connect import read_engine
 from WalletCore.postgres.partitions import seconds_of_uuid7
 
 WALLETS_PER_SLICE: Final = 1000
 ROWS_PER_SLICE: Final = 10_000
+
+OPERATION_EVENTS: Final = frozenset(
+    {
+        EventType.OPERATION_COMPLETED.value,
+        EventType.TRANSFER_COMPLETED.value,
+        EventType.HOLD_CAPTURED.value,
+        EventType.OPERATION_REVERSED.value,
+    }
+)
+"""There is one of these for each entry."""
 
 FIRST_ID: Final = UUID(int=0)
 LAST_ID: Final = UUID(int=2**128 - 1)
@@ -180,7 +191,7 @@ class _Verifier:
                 f"wallet {tally.id}: after event walletseq {tally.event_seq} comes {seq}"
             )
         tally.event_seq = seq
-        tally.operations += event_type == "coffer.operation.completed"
+        tally.operations += event_type in OPERATION_EVENTS
         return True
 
     def _conclude(self, tally: _Tally) -> None:

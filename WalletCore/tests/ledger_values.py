@@ -10,9 +10,10 @@ from uuid import UUID
 
 from WalletCore.domain.commands import Command, Deposit, Withdraw
 from WalletCore.domain.errors import CofferError
-from WalletCore.domain.ledger import Changes, Ledger
+from WalletCore.domain.ledger import Ledger
 from WalletCore.domain.model import Wallet, WalletStatus
 from WalletCore.domain.money import Currencies, Currency
+from WalletCore.domain.working_set import Changes
 
 USD = Currency("USD", 2)
 COIN = Currency("COIN", 0)

@@ -29,8 +29,8 @@ from WalletCore.domain.commands import CreateWallet
 from WalletCore.domain.errors import NotStorable, Overloaded
 from WalletCore.postgres import connect
 from WalletCore.postgres.connect import connection_info
+from WalletCore.postgres.locking import _key_hash
 from WalletCore.postgres.store import PostgresStore
-from WalletCore.postgres.transactions import _key_hash
 
 LOCK_TIMEOUT_SECONDS = 4
 """More than usual, so that a slow machine still lets go of the lock in time."""

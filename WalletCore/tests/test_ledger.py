@@ -25,9 +25,10 @@ from WalletCore.domain.errors import (
     WalletFrozen,
     WalletNotFound,
 )
-from WalletCore.domain.ledger import Accepted, Answer, decide
+from WalletCore.domain.ledger import Answer, decide
 from WalletCore.domain.model import OperationType, WalletStatus, wallet_document
 from WalletCore.domain.money import MAX_AMOUNT_MINOR
+from WalletCore.domain.working_set import Accepted
 from WalletCore.tests.ledger_values import (
     COIN,
     NOBODY,

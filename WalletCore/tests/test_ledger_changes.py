@@ -9,8 +9,8 @@ import pytest
 
 from WalletCore.domain.commands import UpdateWallet
 from WalletCore.domain.errors import WalletClosed, WalletNotEmpty
-from WalletCore.domain.ledger import Accepted, Changes
 from WalletCore.domain.model import WalletStatus, wallet_document
+from WalletCore.domain.working_set import Accepted, Changes
 from WalletCore.tests.ledger_values import NOW, ONE, assert_refused, make_ledger, make_wallet
 
 

@@ -11,7 +11,7 @@ import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final, Protocol
 from uuid import UUID
@@ -32,14 +32,30 @@ from testkit.ledgers import CURRENCIES, Gate, keyed, memory_store, postgres_stor
 from testkit.naive_model import EXPONENTS, MOST_MINOR, Model, ModelWallet
 from WalletCore.domain.commands import (
     UNSET,
+    CaptureHold,
     Command,
     CreateWallet,
     Deposit,
+    ExpireHold,
+    Leg,
+    PlaceHold,
+    Reverse,
+    Transfer,
     UpdateWallet,
+    VoidHold,
     Withdraw,
 )
-from WalletCore.domain.ledger import Accepted, Ledger
-from WalletCore.domain.model import Document, WalletStatus, wallet_document
+from WalletCore.domain.ledger import Ledger
+from WalletCore.domain.model import (
+    EXTERNAL,
+    REVERSALS,
+    Document,
+    Entry,
+    Original,
+    WalletStatus,
+    wallet_document,
+)
+from WalletCore.domain.working_set import Accepted
 from WalletCore.memory import MemoryStore
 from WalletCore.paging import PageRequest
 from WalletCore.postgres.store import PostgresStore
@@ -87,16 +103,25 @@ class DomainSubject:
 
     def __init__(self) -> None:
         self._wallets: dict[UUID, Any] = {}
+        self._holds: dict[UUID, Any] = {}
         self._entries: list[Any] = []
         self._seqs: dict[str, list[int]] = {}
 
     def send(self, sent: Sequence[Sent]) -> list[Answer]:
-        ledger = Ledger(copy.deepcopy(self._wallets), CURRENCIES, datetime.now(UTC), uuid7)
+        ledger = Ledger(
+            copy.deepcopy(self._wallets),
+            CURRENCIES,
+            datetime.now(UTC),
+            uuid7,
+            holds=copy.deepcopy(self._holds),
+            originals=self._originals(),
+        )
         answers = [ledger.decide(command) for command, _ in sent]
         changes = ledger.changes
         assert not changes.created.keys() & changes.changed.keys()
         assert changes.described <= changes.changed.keys()
         self._wallets |= changes.created | changes.changed
+        self._holds |= changes.placed | changes.held
         self._entries += changes.entries
         for event in changes.events:
             self._seqs.setdefault(str(event.wallet_id), []).append(event.body["walletseq"])
@@ -106,6 +131,24 @@ class DomainSubject:
             else (answer.status, answer.code, answer.problem())
             for answer in answers
         ]
+
+    def _originals(self) -> dict[UUID, Original]:
+        sides: dict[UUID, list[Entry]] = {}
+        for entry in self._entries:
+            sides.setdefault(entry.operation_id, []).append(entry)
+        return {
+            id_: Original(
+                tuple(entries),
+                sum(
+                    abs(entry.delta_minor)
+                    for entry in self._entries
+                    if entry.related_id == id_
+                    and entry.operation_type in REVERSALS
+                    and entry.wallet_id == entries[0].wallet_id
+                ),
+            )
+            for id_, entries in sides.items()
+        }
 
     def wallet(self, wallet_id: UUID) -> Document:
         return wallet_document(self._wallets[wallet_id])
@@ -125,7 +168,8 @@ class DomainSubject:
         for wallet in self._wallets.values():
             total[wallet.currency.code] += wallet.balance_minor
         for entry in self._entries:
-            total[self._wallets[entry.wallet_id].currency.code] -= entry.delta_minor
+            if entry.counterparty == EXTERNAL:
+                total[self._wallets[entry.wallet_id].currency.code] -= entry.delta_minor
         return not any(total.values())
 
 
@@ -213,6 +257,11 @@ AMOUNTS = st.one_of(
 LIMITS = st.sampled_from(
     ("0", "0", "0", "-5", "-100.00", "-1000000000000000", "-1E+16", "-1E+18", "1", "-0.0001")
 ).map(Decimal)
+CEILINGS = st.sampled_from((None, "0", "50", "100.00", "1E+15", "1E+18", "-1", "0.0001")).map(
+    lambda text: None if text is None else Decimal(text)
+)
+SMALL = st.one_of(st.integers(1, 12).map(Decimal), AMOUNTS)
+MAX_LEGS: Final = 4
 TEXT = st.characters(exclude_characters="\0", exclude_categories=["Cs"])
 METADATA = st.dictionaries(
     st.sampled_from(("a", 'quo"te', "back\\slash")), st.text(TEXT, max_size=4)
@@ -229,6 +278,8 @@ class LedgerMachine(RuleBasedStateMachine):
         self._subjects = subjects
         self._model = Model()
         self._sent: list[tuple[Command, IdempotencyKey]] = []
+        self._holds: list[tuple[UUID, UUID]] = []
+        self._operations: list[UUID] = []
 
     wallets = Bundle("wallets")
 
@@ -270,6 +321,61 @@ class LedgerMachine(RuleBasedStateMachine):
     )
     def update(self, wallet: UUID, name: Any, metadata: Any, status: Any, key: str) -> None:
         self._send([(UpdateWallet(wallet, name, metadata, status), self._key(key))])
+
+    @rule(wallet=wallets, low=LIMITS | st.just(UNSET), high=CEILINGS | st.just(UNSET), key=KEYS)
+    def limit(self, wallet: UUID, low: Any, high: Any, key: str) -> None:
+        command = UpdateWallet(wallet, min_balance=low, max_balance=high)
+        self._send([(command, self._key(key))])
+
+    @rule(
+        wallets=st.lists(wallets, min_size=2, max_size=MAX_LEGS + 1),
+        amounts=st.lists(SMALL, min_size=MAX_LEGS, max_size=MAX_LEGS),
+        key=KEYS,
+    )
+    def transfer(self, wallets: list[UUID], amounts: list[Decimal], key: str) -> None:
+        """From each wallet to the next one, so that later legs live on what earlier ones bring."""
+        legs = tuple(
+            Leg(uuid7(), source, target, amount)
+            for source, target, amount in zip(wallets, wallets[1:], amounts, strict=False)
+        )
+        self._operations += [leg.operation_id for leg in legs]
+        self._send([(Transfer(uuid7(), legs), self._key(key))])
+
+    @rule(wallet=wallets, amount=SMALL, key=KEYS)
+    def hold(self, wallet: UUID, amount: Decimal, key: str) -> None:
+        hold_id = uuid7()
+        self._holds.append((wallet, hold_id))
+        self._send([(PlaceHold(wallet, hold_id, amount, timedelta(hours=1)), self._key(key))])
+
+    @rule(
+        data=st.data(),
+        kind=st.sampled_from(("capture", "capture", "void", "expire")),
+        amount=st.none() | SMALL,
+        final=st.booleans(),
+        key=KEYS,
+    )
+    def resolve(
+        self, data: st.DataObject, kind: str, amount: Decimal | None, final: bool, key: str
+    ) -> None:
+        if not self._holds:
+            return
+        wallet, hold_id = data.draw(st.sampled_from(self._holds[-MAX_BATCH:]))
+        command: Command = CaptureHold(wallet, hold_id, uuid7(), amount, final)
+        if isinstance(command, CaptureHold):
+            self._operations.append(command.operation_id)
+        if kind != "capture":
+            command = (VoidHold if kind == "void" else ExpireHold)(wallet, hold_id)
+        self._send([(command, self._key(key))])
+
+    @rule(data=st.data(), amount=st.none() | SMALL, key=KEYS)
+    def reverse(self, data: st.DataObject, amount: Decimal | None, key: str) -> None:
+        if not self._operations:
+            return
+        original = data.draw(st.sampled_from(self._operations[-MAX_BATCH:]))
+        sides = self._model.wallets_of(original)
+        command = Reverse(original, sides, uuid7(), amount)
+        self._operations.append(command.operation_id)
+        self._send([(command, self._key(key))])
 
     @rule(data=st.data(), same=st.booleans())
     def repeat(self, data: st.DataObject, same: bool) -> None:
@@ -313,7 +419,9 @@ class LedgerMachine(RuleBasedStateMachine):
         return None if choice == "none" else keyed(str(uuid7()), "first")
 
     def _movement(self, wallet: UUID, amount: Decimal, out: bool) -> Command:
-        return (Withdraw if out else Deposit)(wallet, uuid7(), amount)
+        command = (Withdraw if out else Deposit)(wallet, uuid7(), amount)
+        self._operations.append(command.operation_id)
+        return command
 
     def _send(self, sent: list[Sent]) -> None:
         expected = [self._model.send(command, key) for command, key in sent]
@@ -335,7 +443,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
 def again(command: Command) -> Command:
     """The command as a repeated request makes it: with a new id for what it would create."""
-    if isinstance(command, Deposit | Withdraw):
+    if isinstance(command, Deposit | Withdraw | CaptureHold | Reverse):
         return replace(command, operation_id=uuid7())
     return command
 
@@ -352,8 +460,10 @@ def check_wallet(
     assert document["status"] == model.status
     assert [delta for _, delta, _ in entries] == model.deltas
     assert balance == model.balance == sum(model.deltas)
-    assert available == balance - model.limit
+    assert minor_of(document["held"]) == sum(model.holds.values())
+    assert available == model.free == balance - sum(model.holds.values()) - model.limit
     assert available >= 0
+    assert model.ceiling is None or balance <= model.ceiling
     assert abs(balance) <= MOST_MINOR
     assert [seq for seq, _, _ in entries] == list(range(1, len(entries) + 1))
     assert [after for _, _, after in entries] == [

@@ -35,9 +35,9 @@ from WalletCore.domain.errors import NotStorable, Overloaded, Unavailable, Walle
 from WalletCore.paging import PageRequest
 from WalletCore.postgres import connect, partitions
 from WalletCore.postgres.connect import connection_info, parse_url
+from WalletCore.postgres.locking import _key_hash
 from WalletCore.postgres.partitions import PartitionKeeper
 from WalletCore.postgres.store import PostgresStore
-from WalletCore.postgres.transactions import _key_hash
 from WalletCore.store import OperationFilter
 
 SHORT_LOCK_TIMEOUT_SECONDS: Final = 0.4
