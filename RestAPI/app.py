@@ -17,6 +17,7 @@ from RestAPI.gate import Gate
 from RestAPI.openapi import build_document
 from RestAPI.problems import InternalError, as_error, problem_response
 from RestAPI.routes.events import EVENTS_PATH, EventRoutes
+from RestAPI.routes.holds import HOLDS_PATH, HoldRoutes
 from RestAPI.routes.ledger import LedgerRoutes
 from RestAPI.routes.notifications import (
     NOTIFICATIONS_PATH,
@@ -24,8 +25,9 @@ from RestAPI.routes.notifications import (
     STREAM_PATH,
     NotificationRoutes,
 )
-from RestAPI.routes.operations import OperationRoutes
+from RestAPI.routes.operations import OPERATIONS_PATH, OperationRoutes
 from RestAPI.routes.outside import STATIC_FOLDER, HealthRoutes, PageRoutes
+from RestAPI.routes.transfers import TRANSFERS_PATH, TransferRoutes
 from RestAPI.routes.wallets import WALLETS_PATH, WalletRoutes
 from RestAPI.streams import Streams
 from WalletCore.settings import Settings
@@ -111,7 +113,19 @@ def create_app(settings: Settings, store: Store) -> Application:
     operations = OperationRoutes(store)
     _add(app, "POST", f"{WALLETS_PATH}/<wallet_id>/operation", operations.operate)
     _add(app, "GET", f"{WALLETS_PATH}/<wallet_id>/operations", operations.list_operations)
-    _add(app, "GET", f"{API}/operations/<operation_id>", operations.get_operation)
+    _add(app, "GET", f"{OPERATIONS_PATH}/<operation_id>", operations.get_operation)
+    _add(app, "POST", f"{OPERATIONS_PATH}/<operation_id>/reversal", operations.reverse)
+
+    transfers = TransferRoutes(store)
+    _add(app, "POST", TRANSFERS_PATH, transfers.transfer)
+    _add(app, "GET", f"{TRANSFERS_PATH}/<transfer_id>", transfers.get_transfer)
+
+    holds = HoldRoutes(store)
+    _add(app, "POST", f"{WALLETS_PATH}/<wallet_id>/holds", holds.place_hold)
+    _add(app, "GET", f"{WALLETS_PATH}/<wallet_id>/holds", holds.list_holds)
+    _add(app, "GET", f"{HOLDS_PATH}/<hold_id>", holds.get_hold)
+    _add(app, "POST", f"{HOLDS_PATH}/<hold_id>/capture", holds.capture_hold)
+    _add(app, "POST", f"{HOLDS_PATH}/<hold_id>/void", holds.void_hold)
 
     _add(app, "GET", f"{API}/ledger/trial-balance", LedgerRoutes(store).trial_balance)
 

@@ -80,6 +80,8 @@ with a stable `code`; each endpoint lists its own.
 _TAGS: Final = (
     ("Wallets", "Create, list, read and change wallets."),
     ("Operations", "Move money, and read how it moved."),
+    ("Transfers", "Move money between wallets."),
+    ("Holds", "Keep money back, and capture it later."),
     ("Ledger", "The books as a whole."),
     ("Events", "The log of everything that happened, and messages of your own in it."),
     ("Notifications", "What people are told of the events."),

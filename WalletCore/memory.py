@@ -48,6 +48,7 @@ from WalletCore.domain.model import (
 from WalletCore.domain.money import Currencies
 from WalletCore.domain.reversal_rules import operation_not_found
 from WalletCore.domain.working_set import Changes, wallet_not_found
+from WalletCore.expirer import HoldExpirer
 from WalletCore.memory_inbox import MemoryInbox, MemoryWorker
 from WalletCore.paging import Page, PageRequest
 from WalletCore.store import (
@@ -163,6 +164,7 @@ class MemoryStore:
         self._committer = Committer(self._ledger, currencies, waiting_limit=waiting_limit)
         self.notifications = MemoryInbox()
         self._worker = MemoryWorker(self.notifications, self._ledger.events_from)
+        self._expirer = HoldExpirer(self.due_holds, self.execute)
 
     def execute(
         self,
@@ -246,13 +248,15 @@ class MemoryStore:
                 raise hold_not_found(hold_id)
             return hold_document(hold, self._ledger.wallets[hold.wallet_id].currency)
 
-    def holds(self, wallet_id: UUID, status: HoldStatus | None, page: PageRequest) -> Page:
+    def holds(
+        self, wallet_id: UUID, status: HoldStatus | None, page: PageRequest
+    ) -> tuple[Page, Document]:
         """See Store."""
         before = UUID(int=2**128 - 1)
         if page.cursor is not None:
             before = decode_id_cursor("holds", page.cursor)
-        currency = self._wallet(wallet_id).currency
         with self._ledger.lock:
+            wallet = self._wallet(wallet_id)
             found = sorted(
                 (
                     hold
@@ -264,12 +268,13 @@ class MemoryStore:
                 key=lambda hold: hold.id,
                 reverse=True,
             )
-        return page_of(
-            found,
-            page.limit,
-            lambda hold: hold_document(hold, currency),
-            lambda hold: encode_cursor("holds", str(hold.id)),
-        )
+            shown = page_of(
+                found,
+                page.limit,
+                lambda hold: hold_document(hold, wallet.currency),
+                lambda hold: encode_cursor("holds", str(hold.id)),
+            )
+            return shown, balance_document(wallet)
 
     def due_holds(self, limit: int) -> list[tuple[UUID, UUID]]:
         """See Store."""
@@ -340,6 +345,7 @@ class MemoryStore:
 
     def close(self) -> None:
         """See Store."""
+        self._expirer.close()
         self._committer.close()
         self._worker.close()
 

@@ -149,8 +149,12 @@ class Store(Protocol):
     def hold(self, hold_id: UUID) -> Document:
         """One hold. Raises HoldNotFound."""
 
-    def holds(self, wallet_id: UUID, status: HoldStatus | None, page: PageRequest) -> Page:
-        """A wallet's holds, newest first. Raises WalletNotFound, CursorInvalid."""
+    def holds(
+        self, wallet_id: UUID, status: HoldStatus | None, page: PageRequest
+    ) -> tuple[Page, Document]:
+        """A wallet's holds, newest first, and its balance at the same moment. Raises
+        WalletNotFound, CursorInvalid.
+        """
 
     def due_holds(self, limit: int) -> list[tuple[UUID, UUID]]:
         """Up to ``limit`` open holds whose time is over: ids of the wallet and of the hold."""

@@ -65,7 +65,8 @@ def _contradictions(wallet: Mapping[str, Any], entries: list[Mapping[str, Any]])
         previous_time = entry["created_at"]
         if Decimal(entry["previous_balance"]) != balance:
             found.append(f"{at} starts from {entry['previous_balance']}, not from {balance}")
-        sign = {"DEPOSIT": 1, "WITHDRAW": -1}[entry["operation_type"]]
+        kind = entry["operation_type"]
+        sign = 1 if kind == "DEPOSIT" or kind.endswith("_IN") else -1
         balance += sign * Decimal(entry["amount"])
         if Decimal(entry["new_balance"]) != balance:
             found.append(f"{at} ends with {entry['new_balance']}, not with {balance}")

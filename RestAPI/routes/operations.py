@@ -8,8 +8,14 @@ from uuid import UUID
 from uuid_utils.compat import uuid7
 
 from RestAPI.endpoint import endpoint
-from RestAPI.schemas.operations import Operation, OperationOrder, OperationPage, OperationQuery
-from WalletCore.domain.commands import Deposit, Withdraw
+from RestAPI.schemas.operations import (
+    Operation,
+    OperationOrder,
+    OperationPage,
+    OperationQuery,
+    ReversalOrder,
+)
+from WalletCore.domain.commands import Deposit, Reverse, Withdraw
 from WalletCore.domain.errors import (
     AmountInvalid,
     AmountOutOfRange,
@@ -17,7 +23,9 @@ from WalletCore.domain.errors import (
     CursorInvalid,
     InsufficientFunds,
     LimitExceeded,
+    NotReversible,
     OperationNotFound,
+    ReversalExceeded,
     WalletClosed,
     WalletFrozen,
     WalletNotFound,
@@ -26,7 +34,20 @@ from WalletCore.domain.model import Document, OperationType
 from WalletCore.paging import PageRequest
 from WalletCore.store import IdempotencyKey, OperationFilter, Outcome, Store
 
+OPERATIONS_PATH: Final = "/api/v1/operations"
 TAG: Final = "Operations"
+
+MONEY_ERRORS: Final = (
+    AmountInvalid,
+    AmountOutOfRange,
+    AmountTooPrecise,
+    InsufficientFunds,
+    LimitExceeded,
+    WalletNotFound,
+    WalletFrozen,
+    WalletClosed,
+)
+"""What moving money may be answered with, whatever moves it."""
 
 
 class OperationRoutes:
@@ -40,16 +61,7 @@ class OperationRoutes:
         body=OperationOrder,
         idempotent=True,
         responses={200: Operation},
-        errors=(
-            AmountInvalid,
-            AmountOutOfRange,
-            AmountTooPrecise,
-            InsufficientFunds,
-            LimitExceeded,
-            WalletNotFound,
-            WalletFrozen,
-            WalletClosed,
-        ),
+        errors=MONEY_ERRORS,
     )
     def operate(
         self,
@@ -94,5 +106,42 @@ class OperationRoutes:
 
     @endpoint(tag=TAG, responses={200: Operation}, errors=(OperationNotFound,))
     def get_operation(self, operation_id: UUID) -> Document:
-        """Read an operation"""
+        """Read an operation
+
+        Of a movement between two wallets, the side of the one that gave.
+        """
         return self._store.operation(operation_id)
+
+    @endpoint(
+        tag=TAG,
+        body=ReversalOrder,
+        body_may_be_empty=True,
+        idempotent=True,
+        responses={201: Operation},
+        errors=(*MONEY_ERRORS, OperationNotFound, NotReversible, ReversalExceeded),
+        location=f"{OPERATIONS_PATH}/",
+    )
+    def reverse(
+        self,
+        operation_id: UUID,
+        body: ReversalOrder,
+        key: IdempotencyKey | None,
+        traceparent: str | None,
+    ) -> Outcome:
+        """Reverse an operation
+
+        In full, or in part as often as something is left of it; of a movement between two wallets
+        both sides. It is refused when the money is gone, unless `allow_negative` says otherwise.
+        The answer is the new operation, of the wallet that gives.
+        """
+        command = Reverse(
+            original_id=operation_id,
+            wallet_ids=self._store.wallets_of_operation(operation_id),
+            operation_id=uuid7(),
+            amount=body.amount,
+            allow_negative=body.allow_negative,
+            reference=body.reference,
+            description=body.description,
+            metadata=body.metadata,
+        )
+        return self._store.execute(command, key, traceparent)

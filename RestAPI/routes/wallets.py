@@ -24,6 +24,7 @@ from WalletCore.domain.errors import (
     AmountTooPrecise,
     CurrencyUnknown,
     CursorInvalid,
+    LimitExceeded,
     WalletClosed,
     WalletNotEmpty,
     WalletNotFound,
@@ -66,6 +67,7 @@ class WalletRoutes:
             name=body.name,
             min_balance=body.min_balance,
             metadata=body.metadata,
+            max_balance=body.max_balance,
         )
         return self._store.execute(command, key, traceparent)
 
@@ -99,7 +101,15 @@ class WalletRoutes:
         body=WalletChange,
         idempotent=True,
         responses={200: Wallet},
-        errors=(WalletNotFound, WalletClosed, WalletNotEmpty),
+        errors=(
+            AmountInvalid,
+            AmountTooPrecise,
+            AmountOutOfRange,
+            LimitExceeded,
+            WalletNotFound,
+            WalletClosed,
+            WalletNotEmpty,
+        ),
     )
     def change_wallet(
         self,
@@ -108,7 +118,7 @@ class WalletRoutes:
         key: IdempotencyKey | None,
         traceparent: str | None,
     ) -> Outcome:
-        """Rename a wallet, set its metadata, freeze, unfreeze or close it
+        """Rename a wallet, set its metadata and limits, freeze, unfreeze or close it
 
         A closed wallet stays closed, and its history stays readable.
         """
@@ -118,6 +128,8 @@ class WalletRoutes:
             name=body.name if "name" in sent else UNSET,
             metadata=body.metadata if "metadata" in sent else UNSET,
             status=body.status if "status" in sent else UNSET,
+            min_balance=body.min_balance if "min_balance" in sent else UNSET,
+            max_balance=body.max_balance if "max_balance" in sent else UNSET,
         )
         return self._store.execute(command, key, traceparent)
 

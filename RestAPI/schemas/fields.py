@@ -78,6 +78,13 @@ Amount: TypeAlias = Annotated[
 ]
 """A positive amount in major units."""
 
+OptionalAmount: TypeAlias = Annotated[
+    Decimal | None,
+    PlainValidator(values.optional_amount),
+    shared("OptionalAmount"),
+]
+"""The same, or None."""
+
 CreditLimit: TypeAlias = Annotated[
     Decimal,
     PlainValidator(values.credit_limit),
@@ -99,12 +106,29 @@ Metadata: TypeAlias = Annotated[
 ]
 """A JSON object of the caller's own."""
 
+Ceiling: TypeAlias = Annotated[
+    Decimal | None,
+    PlainValidator(values.ceiling),
+    shared("Ceiling"),
+]
+"""A ``max_balance`` in major units: 0 or positive; None for no ceiling."""
+
+OrderedKind: TypeAlias = Annotated[
+    OperationType,
+    BeforeValidator(values.ordered_type),
+    shared("OrderedType"),
+]
+"""DEPOSIT or WITHDRAW, in any case."""
+
 OperationKind: TypeAlias = Annotated[
     OperationType,
     BeforeValidator(values.operation_type),
     shared("OperationType"),
 ]
-"""DEPOSIT or WITHDRAW, in any case."""
+"""The type of an operation, in any case."""
+
+Seconds: TypeAlias = Annotated[int, BeforeValidator(values.seconds)]
+"""A number of seconds in a body."""
 
 Moment: TypeAlias = Annotated[
     datetime,

@@ -16,6 +16,8 @@ from RestAPI.schemas.fields import (
     Money,
     NextCursor,
     OperationKind,
+    OptionalAmount,
+    OrderedKind,
     PageQuery,
     Strict,
     Text,
@@ -36,8 +38,27 @@ class OperationOrder(Strict):
         }
     )
 
-    operation_type: OperationKind
+    operation_type: OrderedKind
     amount: Amount
+    reference: Text | None = Field(None, description="Your own name for it; history finds it.")
+    description: LongText | None = Field(None, description="For people to read.")
+    metadata: Metadata = Field(default_factory=dict)
+
+
+class ReversalOrder(Strict):
+    """How much of an operation is to be undone. Without a body, all that is left of it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{}, {"amount": "2.50", "reference": "returned-goods"}]}
+    )
+
+    amount: OptionalAmount = Field(None, description="By default all that is left of it.")
+    allow_negative: bool = Field(
+        False,
+        strict=True,
+        description="true: also where the money is gone; the wallet then falls below its limit, "
+        "and nothing can be taken out before it is made good.",
+    )
     reference: Text | None = Field(None, description="Your own name for it; history finds it.")
     description: LongText | None = Field(None, description="For people to read.")
     metadata: Metadata = Field(default_factory=dict)
@@ -53,7 +74,9 @@ class OperationQuery(PageQuery):
 
 
 class Operation(Answer):
-    """A deposit or a withdrawal that was done."""
+    """One side of a movement of money, as its wallet has it. What belongs to a transfer, a hold or
+    a reversal says so, and names the other wallet if there is one.
+    """
 
     id: UuidText
     wallet_id: UuidText
@@ -68,6 +91,12 @@ class Operation(Answer):
     description: str | None
     metadata: dict[str, Any]
     created_at: Instant
+    counterparty_wallet_id: UuidText = Field(default="", description="The other wallet.")
+    transfer_id: UuidText = Field(default="", description="The transfer that it is a side of.")
+    hold_id: UuidText = Field(default="", description="The hold that was captured.")
+    reversed_operation_id: UuidText = Field(
+        default="", description="The operation that was undone."
+    )
 
 
 class OperationPage(Answer):

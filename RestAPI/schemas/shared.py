@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from RestAPI.schemas.values import MAX_METADATA_BYTES, MAX_METADATA_DEPTH, MAX_METADATA_INTEGER
+from RestAPI.schemas.values import (
+    MAX_METADATA_BYTES,
+    MAX_METADATA_DEPTH,
+    MAX_METADATA_INTEGER,
+    ORDERED_TYPES,
+)
 from WalletCore.cursor import MAX_CURSOR_CHARACTERS
 from WalletCore.domain.model import Document, OperationType
 
@@ -48,6 +53,10 @@ SHARED_SCHEMAS: Final[dict[str, Document]] = {
         ],
         "examples": ["10.50", 10.5],
     },
+    "OptionalAmount": {
+        "title": "OptionalAmount",
+        "anyOf": [{"$ref": f"{SCHEMA_PREFIX}Amount"}, {"type": "null"}],
+    },
     "CreditLimit": {
         "title": "CreditLimit",
         "description": "An exact decimal in major units, at most 0.",
@@ -81,9 +90,25 @@ SHARED_SCHEMAS: Final[dict[str, Document]] = {
             _object_of_values("MetadataObject", "An object inside the metadata."),
         ],
     },
+    "Ceiling": {
+        "title": "Ceiling",
+        "description": "An exact decimal in major units, at least 0; null for none.",
+        "anyOf": [
+            {"type": "string", "pattern": r"^[0-9]{1,19}(\.[0-9]{1,8})?$"},
+            {"type": "number", "minimum": 0, "maximum": 10**18},
+            {"type": "null"},
+        ],
+        "examples": ["1000.00", None],
+    },
+    "OrderedType": {
+        "title": "OrderedType",
+        "description": "What is done; capitals or not.",
+        "type": "string",
+        "enum": list(ORDERED_TYPES),
+    },
     "OperationType": {
         "title": "OperationType",
-        "description": "What is done; capitals or not.",
+        "description": "What was done; capitals or not.",
         "type": "string",
         "enum": [kind.value for kind in OperationType],
     },

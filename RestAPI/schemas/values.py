@@ -19,6 +19,9 @@ from WalletCore.domain.errors import AmountInvalid
 from WalletCore.domain.model import Document, OperationType
 from WalletCore.domain.money import parse_decimal
 
+ORDERED_TYPES: Final = (OperationType.DEPOSIT.value, OperationType.WITHDRAW.value)
+"""What an order of one wallet may be; the other types have endpoints of their own."""
+
 MAX_METADATA_BYTES: Final = 4096
 MAX_METADATA_DEPTH: Final = 8
 MAX_METADATA_INTEGER: Final = 2**53
@@ -96,41 +99,78 @@ def no_nul(text: str) -> str:
 
 def positive_amount(value: object, info: ValidationInfo) -> Decimal:
     """An amount that moves. Raises AmountInvalid or AmountOutOfRange, with its place."""
-    amount = _decimal(value, info)
+    return positive(value, f"body.{info.field_name}")
+
+
+def optional_amount(value: object, info: ValidationInfo) -> Decimal | None:
+    """The same, or None."""
+    return None if value is None else positive_amount(value, info)
+
+
+def positive(value: object, where: str) -> Decimal:
+    """The same for what stands at ``where``."""
+    amount = _decimal(value, where)
     if amount <= 0:
-        raise _amount_error(AmountInvalid("The amount must be more than zero."), info)
+        raise _amount_error(AmountInvalid("The amount must be more than zero."), where)
     return amount
 
 
 def credit_limit(value: object, info: ValidationInfo) -> Decimal:
     """A ``min_balance``. Raises AmountInvalid or AmountOutOfRange, with its place."""
-    amount = _decimal(value, info)
+    where = f"body.{info.field_name}"
+    amount = _decimal(value, where)
     if amount > 0:
         raise _amount_error(
-            AmountInvalid("min_balance is at most 0; below 0 it is a credit limit."), info
+            AmountInvalid("min_balance is at most 0; below 0 it is a credit limit."), where
         )
     return amount
 
 
-def _decimal(value: object, info: ValidationInfo) -> Decimal:
+def ceiling(value: object, info: ValidationInfo) -> Decimal | None:
+    """A ``max_balance``, or None. Raises AmountInvalid or AmountOutOfRange, with its place."""
+    if value is None:
+        return None
+    where = f"body.{info.field_name}"
+    amount = _decimal(value, where)
+    if amount < 0:
+        raise _amount_error(AmountInvalid("max_balance is at least 0."), where)
+    return amount
+
+
+def _decimal(value: object, where: str) -> Decimal:
     try:
         return parse_decimal(value)
     except AmountInvalid as error:
-        raise _amount_error(error, info) from None
+        raise _amount_error(error, where) from None
 
 
-def _amount_error(error: AmountInvalid, info: ValidationInfo) -> AmountInvalid:
+def _amount_error(error: AmountInvalid, where: str) -> AmountInvalid:
     """``error`` with its place. It is no ValueError, so that it passes Pydantic with its code."""
-    where = f"body.{info.field_name}"
     return type(error)(error.detail, errors=[{"where": where, "what": error.detail}])
 
 
 def operation_type(value: object) -> OperationType:
-    """DEPOSIT or WITHDRAW in any case. Raises ValueError."""
+    """The name of an operation's type in any case. Raises ValueError."""
     # Outside of ASCII other letters have these capitals, too: "depo\u017fit".
     if isinstance(value, str) and value.isascii() and value.upper() in OperationType.__members__:
         return OperationType[value.upper()]
+    raise ValueError(f"This must be one of {', '.join(OperationType)}.")
+
+
+def ordered_type(value: object) -> OperationType:
+    """DEPOSIT or WITHDRAW in any case. Raises ValueError."""
+    if isinstance(value, str) and value.isascii() and value.upper() in ORDERED_TYPES:
+        return OperationType[value.upper()]
     raise ValueError("This must be DEPOSIT or WITHDRAW.")
+
+
+def seconds(value: object) -> int:
+    """A whole number of seconds. Raises ValueError."""
+    if isinstance(value, Decimal) and value == value.to_integral_value():
+        value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise ValueError("This must be a whole number of seconds.")
 
 
 def query_integer(value: object) -> int:

@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field, RootModel, model_validator
 
 from RestAPI.schemas.fields import (
     Answer,
+    Ceiling,
     CreditLimit,
     CurrencyCode,
     Instant,
@@ -45,6 +46,9 @@ class WalletCreation(Strict):
     min_balance: CreditLimit = Field(
         default_factory=Decimal, description="How far the balance may fall, 0 by default."
     )
+    max_balance: Ceiling = Field(
+        default=None, description="How far the balance may rise; by default there is no limit."
+    )
     metadata: Metadata = Field(default_factory=dict)
 
 
@@ -65,11 +69,20 @@ class WalletChange(Strict):
         description="frozen: no money moves until it is active again. closed: for good, and only "
         "when the wallet is empty.",
     )
+    min_balance: CreditLimit = Field(
+        default_factory=Decimal,
+        description="How far the balance without what is held may fall; below 0 a credit limit.",
+    )
+    max_balance: Ceiling = Field(
+        default=None, description="How far the balance may rise; null for no limit."
+    )
 
     @model_validator(mode="after")
     def _not_empty(self) -> Self:
         if not self.model_fields_set:
-            raise ValueError("Send at least one of name, metadata and status.")
+            raise ValueError(
+                "Send at least one of name, metadata, status, min_balance and max_balance."
+            )
         return self
 
 
@@ -100,6 +113,7 @@ class Wallet(Answer):
     held: Money = Field(description="What is reserved.")
     available: Money = Field(description="What can be taken out now: balance - held - min_balance.")
     min_balance: Money
+    max_balance: Money | None
     version: int = Field(ge=1, description="Counts every change; creation is 1.")
     entry_seq: int = Field(ge=0, description="The seq of the newest operation, 0 before it.")
     status: WalletStatus

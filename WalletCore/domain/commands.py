@@ -14,6 +14,12 @@ from uuid import UUID
 
 from WalletCore.domain.model import Document, MessageStatus, WalletStatus
 
+MAX_LEGS = 100
+"""Of one transfer: two entries and two events each."""
+
+MAX_HOLD_SECONDS = 366 * 24 * 3600
+"""The longest that money is held."""
+
 
 @dataclass(frozen=True, slots=True)
 class Unset:

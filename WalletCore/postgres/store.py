@@ -45,6 +45,7 @@ from WalletCore.domain.model import (
 from WalletCore.domain.money import Currencies, Currency
 from WalletCore.domain.reversal_rules import operation_not_found
 from WalletCore.domain.working_set import wallet_not_found
+from WalletCore.expirer import HoldExpirer
 from WalletCore.paging import Page, PageRequest
 from WalletCore.postgres import queries
 from WalletCore.postgres.connect import read_engine
@@ -92,6 +93,7 @@ class PostgresStore:
             waiting_limit=waiting_limit,
             after_commit=self._cache.forget,
         )
+        self._expirer = HoldExpirer(self.due_holds, self.execute)
 
     def execute(
         self,
@@ -161,20 +163,32 @@ class PostgresStore:
             raise hold_not_found(hold_id)
         return hold_document(hold_of_row(row), self.currencies.stored(row[-1]))
 
-    def holds(self, wallet_id: UUID, status: HoldStatus | None, page: PageRequest) -> Page:
+    def holds(
+        self, wallet_id: UUID, status: HoldStatus | None, page: PageRequest
+    ) -> tuple[Page, Document]:
         """See Store."""
         before = None
         if page.cursor is not None:
             before = decode_id_cursor("holds", page.cursor)
-        currency, rows = self._of_wallet(
-            wallet_id, queries.holds_page(wallet_id, status, before, page.limit + 1)
-        )
-        return page_of(
+        query = queries.holds_page(wallet_id, status, before, page.limit + 1)
+
+        def read(connection: Connection) -> tuple[Any, Sequence[Any]]:
+            connection = connection.execution_options(isolation_level="REPEATABLE READ")
+            with connection.begin():  # one snapshot for both
+                row = connection.execute(queries.WALLET, {"wallet_id": wallet_id}).one_or_none()
+                return row, connection.execute(query).all() if row is not None else ()
+
+        row, rows = self._read(read)
+        if row is None:
+            raise wallet_not_found(wallet_id)
+        wallet = wallet_of_row(row, self.currencies)
+        shown = page_of(
             [hold_of_row(row) for row in rows],
             page.limit,
-            lambda hold: hold_document(hold, currency),
+            lambda hold: hold_document(hold, wallet.currency),
             lambda hold: encode_cursor("holds", str(hold.id)),
         )
+        return shown, balance_document(wallet)
 
     def due_holds(self, limit: int) -> list[tuple[UUID, UUID]]:
         """See Store."""
@@ -232,6 +246,7 @@ class PostgresStore:
 
     def close(self) -> None:
         """See Store."""
+        self._expirer.close()
         self._committer.close()
         self._partitions.close()
         self._cache.close()
