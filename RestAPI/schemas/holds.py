@@ -73,6 +73,8 @@ class CaptureOrder(Strict):
 class Nothing(Strict):
     """Nothing needs to be said."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{}]})
+
 
 class HoldQuery(PageQuery):
     """Which holds of a wallet."""

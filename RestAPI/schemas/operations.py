@@ -91,11 +91,11 @@ class Operation(Answer):
     description: str | None
     metadata: dict[str, Any]
     created_at: Instant
-    counterparty_wallet_id: UuidText = Field(default="", description="The other wallet.")
-    transfer_id: UuidText = Field(default="", description="The transfer that it is a side of.")
-    hold_id: UuidText = Field(default="", description="The hold that was captured.")
+    counterparty_wallet_id: UuidText = Field(default_factory=str, description="The other wallet.")
+    transfer_id: UuidText = Field(default_factory=str, description="The transfer that it is a side of.")
+    hold_id: UuidText = Field(default_factory=str, description="The hold that was captured.")
     reversed_operation_id: UuidText = Field(
-        default="", description="The operation that was undone."
+        default_factory=str, description="The operation that was undone."
     )
 
 
