@@ -153,6 +153,19 @@ _PROBLEM: Final[Document] = {
         },
         "available": {"type": "string", "description": "With insufficient_funds: what there is."},
         "limit": {"type": "string", "description": "With limit_exceeded: which limit."},
+        "leg": {
+            "type": "integer",
+            "minimum": 0,
+            "description": "Of a transfer with several legs: the one that cannot be done.",
+        },
+        "remaining": {
+            "type": "string",
+            "description": "With hold_exceeded, reversal_exceeded: how much is left.",
+        },
+        "hold_status": {
+            "type": "string",
+            "description": "With hold_already_resolved: what became of the hold.",
+        },
     },
     "additionalProperties": False,
 }

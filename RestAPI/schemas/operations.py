@@ -92,7 +92,9 @@ class Operation(Answer):
     metadata: dict[str, Any]
     created_at: Instant
     counterparty_wallet_id: UuidText = Field(default_factory=str, description="The other wallet.")
-    transfer_id: UuidText = Field(default_factory=str, description="The transfer that it is a side of.")
+    transfer_id: UuidText = Field(
+        default_factory=str, description="The transfer that it is a side of."
+    )
     hold_id: UuidText = Field(default_factory=str, description="The hold that was captured.")
     reversed_operation_id: UuidText = Field(
         default_factory=str, description="The operation that was undone."

@@ -26,6 +26,18 @@ _ONE: Final = ("source_wallet_id", "target_wallet_id", "amount")
 """What says one movement without legs."""
 
 
+def _form(there: tuple[str, ...], absent: tuple[str, ...]) -> dict[str, Any]:
+    """In words of JSON Schema: these members, and none of those; null counts as not there."""
+    null: dict[str, Any] = {"type": "null"}
+    return {
+        "required": [*there],
+        "properties": {
+            **{name: {"not": null} for name in there},
+            **dict.fromkeys(absent, null),
+        },
+    }
+
+
 class LegOrder(Strict):
     """One movement of a transfer."""
 
@@ -41,10 +53,7 @@ class TransferOrder(Strict):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "oneOf": [
-                {"required": [*_ONE], "not": {"required": ["legs"]}},
-                {"required": ["legs"], "not": {"anyOf": [{"required": [name]} for name in _ONE]}},
-            ],
+            "oneOf": [_form(_ONE, ("legs",)), _form(("legs",), _ONE)],
             "examples": [
                 {
                     "source_wallet_id": "01890a5d-ac96-774b-bcce-b302099a8057",

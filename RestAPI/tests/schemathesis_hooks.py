@@ -2,6 +2,7 @@
 
 Only valid data is touched; what it generates to be refused goes out as it is.
 
+* A transfer is between two wallets.
 * How many decimals an amount may have, and how large it may be, depends on the currency of the
   wallet. Whole numbers within the range of every currency are right for all of them.
 * A cursor is one that an earlier answer gave. None is made up here.
@@ -11,6 +12,7 @@ Only valid data is touched; what it generates to be refused goes out as it is.
 from __future__ import annotations
 
 import json
+import uuid
 from decimal import Decimal
 from typing import Any
 
@@ -33,10 +35,21 @@ def before_call(_context: Any, case: Any, _kwargs: Any) -> None:
         case.query.pop("cursor", None)
     if not isinstance(case.body, dict):
         return
-    for name in {"amount", "min_balance"} & case.body.keys():
-        case.body[name] = _whole(case.body[name])
+    _narrow(case.body)
+    for leg in case.body.get("legs") or []:
+        if isinstance(leg, dict):
+            _narrow(leg)
     if "metadata" in case.body and not _within_limits(case.body["metadata"]):
         case.body["metadata"] = {}
+
+
+def _narrow(body: dict[str, Any]) -> None:
+    """Amounts in whole units, and two wallets where there must be two."""
+    for name in {"amount", "min_balance", "max_balance"} & body.keys():
+        if body[name] is not None:
+            body[name] = _whole(body[name])
+    if body.get("source_wallet_id") == body.get("target_wallet_id") is not None:
+        body["target_wallet_id"] = str(uuid.uuid4())
 
 
 def _whole(amount: Any) -> str:
