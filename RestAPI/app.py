@@ -16,6 +16,7 @@ from RestAPI.endpoint import View
 from RestAPI.gate import Gate
 from RestAPI.openapi import build_document
 from RestAPI.problems import InternalError, as_error, problem_response
+from RestAPI.routes.bulk import BulkRoutes
 from RestAPI.routes.events import EVENTS_PATH, EventRoutes
 from RestAPI.routes.holds import HOLDS_PATH, HoldRoutes
 from RestAPI.routes.ledger import LedgerRoutes
@@ -115,6 +116,8 @@ def create_app(settings: Settings, store: Store) -> Application:
     _add(app, "GET", f"{WALLETS_PATH}/<wallet_id>/operations", operations.list_operations)
     _add(app, "GET", f"{OPERATIONS_PATH}/<operation_id>", operations.get_operation)
     _add(app, "POST", f"{OPERATIONS_PATH}/<operation_id>/reversal", operations.reverse)
+
+    _add(app, "POST", f"{OPERATIONS_PATH}/bulk", BulkRoutes(store).operate_in_bulk)
 
     transfers = TransferRoutes(store)
     _add(app, "POST", TRANSFERS_PATH, transfers.transfer)

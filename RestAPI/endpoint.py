@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import orjson
 from flask import Response, request
@@ -18,24 +18,38 @@ from pydantic import BaseModel, ValidationError
 from RestAPI.problems import PROBLEM_TYPE, as_error
 from RestAPI.reading import (
     JSON_TYPE,
+    MAX_BODY_BYTES,
     parse_body,
     parse_idempotency_key,
     parse_ids,
     parse_query,
     parse_traceparent,
 )
+from RestAPI.schemas.fields import Flag, Strict
 from WalletCore.domain.errors import CofferError
 from WalletCore.domain.model import Document
 from WalletCore.store import Outcome
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
 
 Model: TypeAlias = type[BaseModel]
 Result: TypeAlias = Document | Outcome | Response
 Method: TypeAlias = Callable[..., Result]
 View: TypeAlias = Callable[..., Response]
 
+
+class WriteQuery(Strict):
+    """What every request that changes something may say in its URL."""
+
+    dry_run: Flag = False
+
+
 OK: Final = 200
 CREATED: Final = 201
 FIRST_ERROR_STATUS: Final = 400
+DRY_RUN_HEADER: Final = "Coffer-Dry-Run"
+"""Says of an answer that nothing was done."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,18 +57,23 @@ class Operation:
     """What an endpoint takes and gives; called with a method, it makes a view of it.
 
     ``query``, ``body``: the models of what comes in; ``body_may_be_empty``: no body at all counts
-    as an empty object. ``idempotent``: it takes an Idempotency-Key, and passes on a traceparent.
+    as an empty object. ``idempotent``: it takes an Idempotency-Key and ``dry_run``, and passes on a
+    traceparent.
     ``repeatable``: doing it twice is the same as once; a key is checked, and not needed.
-    ``parameters``: further ones, as OpenAPI describes them. ``responses``: the model of each answer
-    by its status, the usual one first; None is text of ``media_type``. ``errors``: the problems of
-    its own, beside those that follow from what it takes. ``location``: what the header of that name
-    begins with on 201; the id of what was made follows, the member ``made`` of it.
+    ``max_body_bytes``: how long the body may be. ``models``: further ones that the body's schema
+    refers to. ``parameters``: further ones, as OpenAPI describes them. ``responses``: the model
+    of each answer by its status, the usual one first; None is text of ``media_type``. ``errors``:
+    the problems of its own, beside those that follow from what it takes. ``location``: what the
+    header of that name begins with on 201; the id of what was made follows, the member ``made``
+    of it.
     """
 
     tag: str
     query: Model | None = None
     body: Model | None = None
     body_may_be_empty: bool = False
+    max_body_bytes: int = MAX_BODY_BYTES
+    models: tuple[Model, ...] = ()
     idempotent: bool = False
     repeatable: bool = False
     parameters: tuple[Document, ...] = ()
@@ -77,25 +96,35 @@ class Operation:
         idempotent, repeatable = self.idempotent, self.repeatable
         location, made = self.location, self.made
         body_may_be_empty, status = self.body_may_be_empty, next(iter(self.responses))
+        max_bytes = self.max_body_bytes
 
         @functools.wraps(method)
         def wrapper(owner: object, **path: str) -> Response:
             environ = request.environ
             arguments: dict[str, Any] = parse_ids(path)
+            dry_run = False
             if query is not None:
                 arguments["query"] = _validated(query, parse_query(environ), "query")
             if body is not None:
-                data = parse_body(environ, may_be_empty=body_may_be_empty)
+                data = parse_body(environ, may_be_empty=body_may_be_empty, max_bytes=max_bytes)
                 arguments["body"] = _validated(body, data, "body")
                 if idempotent:
                     arguments["key"] = parse_idempotency_key(environ, data)
                     arguments["traceparent"] = parse_traceparent(environ)
+                    dry_run = bool(environ.get("QUERY_STRING")) and _is_dry_run(environ)
+                    arguments["dry_run"] = dry_run
                 elif repeatable:
                     parse_idempotency_key(environ, data)
             result = method(owner, **arguments)
             if isinstance(result, Outcome):
+                if dry_run:
+                    response = _outcome_response(result, None, made)
+                    response.headers[DRY_RUN_HEADER] = "true"
+                    return response
                 return _outcome_response(result, location, made)
             if isinstance(result, Response):
+                if dry_run:
+                    result.headers[DRY_RUN_HEADER] = "true"
                 return result
             return json_response(result, status)
 
@@ -115,6 +144,11 @@ def operation_of(view: object) -> Operation | None:
 def json_response(document: Document, status: int = OK) -> Response:
     """``document`` as an answer."""
     return Response(orjson.dumps(document), status, content_type=JSON_TYPE)
+
+
+def _is_dry_run(environ: WSGIEnvironment) -> bool:
+    query = _validated(WriteQuery, parse_query(environ), "query")
+    return isinstance(query, WriteQuery) and query.dry_run
 
 
 def _validated(model: Model, data: object, where: str) -> BaseModel:

@@ -15,6 +15,7 @@ from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 from werkzeug.routing import Rule
 
 from RestAPI.endpoint import CREATED, Model, Operation, operation_of
+from RestAPI.openapi_parts import DRY_RUN, HEADERS, IDEMPOTENCY_KEY, PROBLEM, UNUSED_KEY
 from RestAPI.problems import (
     PROBLEM_TYPE,
     PROBLEMS,
@@ -27,7 +28,7 @@ from RestAPI.problems import (
     RequestTimeout,
     UnsupportedMediaType,
 )
-from RestAPI.reading import IDEMPOTENCY_KEY_PATTERN, JSON_TYPE
+from RestAPI.reading import JSON_TYPE
 from RestAPI.schemas.examples import ANSWER_EXAMPLES, WALLET_EXAMPLE
 from RestAPI.schemas.fields import SHARED_MARK
 from RestAPI.schemas.shared import CURRENCY_PATTERN, SCHEMA_PREFIX, SHARED_SCHEMAS
@@ -44,7 +45,6 @@ from WalletCore.domain.errors import (
 )
 from WalletCore.domain.model import Document
 from WalletCore.domain.money import Currencies
-from WalletCore.store import MAX_KEY_CHARACTERS
 
 CONTRACT_VERSION: Final = "1.0.0"
 """The version of the HTTP contract under ``/api/v1``."""
@@ -61,6 +61,8 @@ Wallets over HTTP: create them, put money in, take it out, read their history.
 with as many decimals as the currency has.
 * **Idempotency-Key**: every POST, PUT and PATCH takes one. The same key with the same request \
 gives the stored answer again, with `Idempotency-Replayed: true`, and nothing is done twice.
+* **dry_run**: with `?dry_run=true` every POST, PUT and PATCH answers what would happen, with \
+`Coffer-Dry-Run: true`, and nothing is done; ids in that answer mean nothing.
 * **traceparent** ([W3C Trace Context](https://www.w3.org/TR/trace-context/)): that of a request \
 which changes something is passed on in the event; one that is not valid counts as none.
 * **Events** of every change go to RabbitMQ, too: [asyncapi.yaml](/asyncapi.yaml) describes them.
@@ -87,88 +89,6 @@ _TAGS: Final = (
     ("Notifications", "What people are told of the events."),
     ("Service", "How the service itself is doing."),
 )
-
-_IDEMPOTENCY_KEY: Final[Document] = {
-    "name": "Idempotency-Key",
-    "in": "header",
-    "required": False,
-    "description": "Makes the request safe to repeat: 1 to "
-    f"{MAX_KEY_CHARACTERS} visible ASCII characters of your own, best a new UUID.",
-    "schema": {
-        "type": "string",
-        "minLength": 1,
-        "maxLength": MAX_KEY_CHARACTERS,
-        "pattern": IDEMPOTENCY_KEY_PATTERN,
-    },
-}
-
-_UNUSED_KEY: Final[Document] = {
-    **_IDEMPOTENCY_KEY,
-    "description": "Not needed: twice is the same as once. It is checked as everywhere else, and "
-    "neither remembered nor compared.",
-}
-
-_HEADERS: Final[Document] = {
-    "X-Request-Id": {
-        "description": "Your own X-Request-Id if you sent one, else a new one. The log has it too.",
-        "required": True,
-        "schema": {"type": "string", "minLength": 1, "maxLength": 128},
-    },
-    "Idempotency-Replayed": {
-        "description": "Present when this is the stored answer to an earlier request.",
-        "schema": {"type": "string", "const": "true"},
-    },
-    "Location": {
-        "description": "The path of what was made.",
-        "required": True,
-        "schema": {"type": "string", "format": "uri-reference"},
-    },
-    "Retry-After": {
-        "description": "Seconds to wait before trying again.",
-        "required": True,
-        "schema": {"type": "string", "pattern": "^[0-9]+$"},
-    },
-}
-
-_PROBLEM: Final[Document] = {
-    "title": "Problem",
-    "description": "What is answered instead of a result (RFC 9457).",
-    "type": "object",
-    "required": ["type", "title", "status", "code", "detail"],
-    "properties": {
-        "type": {"type": "string", "pattern": "^urn:coffer:problem:[a-z_]+$"},
-        "title": {"type": "string", "description": "The same for every problem of this code."},
-        "status": {"type": "integer", "minimum": 400, "maximum": 599},
-        "code": {"type": "string", "enum": sorted({kind.code for kind in PROBLEMS})},
-        "detail": {"type": "string", "description": "What is wrong here, and what to do."},
-        "errors": {
-            "type": "array",
-            "description": "Where the request is not valid, and what is wrong there.",
-            "items": {
-                "type": "object",
-                "required": ["where", "what"],
-                "properties": {"where": {"type": "string"}, "what": {"type": "string"}},
-                "additionalProperties": False,
-            },
-        },
-        "available": {"type": "string", "description": "With insufficient_funds: what there is."},
-        "limit": {"type": "string", "description": "With limit_exceeded: which limit."},
-        "leg": {
-            "type": "integer",
-            "minimum": 0,
-            "description": "Of a transfer with several legs: the one that cannot be done.",
-        },
-        "remaining": {
-            "type": "string",
-            "description": "With hold_exceeded, reversal_exceeded: how much is left.",
-        },
-        "hold_status": {
-            "type": "string",
-            "description": "With hold_already_resolved: what became of the hold.",
-        },
-    },
-    "additionalProperties": False,
-}
 
 
 class _Schemas(GenerateJsonSchema):
@@ -212,9 +132,9 @@ def build_document(app: Flask, currencies: Currencies) -> Document:
                 **{name: schema for name, schema in schemas.items() if name not in queries},
                 **SHARED_SCHEMAS,
                 "CurrencyCode": _currency_schema(currencies),
-                "Problem": _PROBLEM,
+                "Problem": PROBLEM,
             },
-            "headers": _HEADERS,
+            "headers": HEADERS,
         },
     }
     return {name: _with_references(part) for name, part in document.items()}
@@ -229,6 +149,7 @@ def _model_schemas(
         models.update(
             {(model, _REQUEST): None for model in (operation.query, operation.body) if model}
         )
+        models.update({(model, _REQUEST): None for model in operation.models})
         models.update({(model, _ANSWER): None for model in operation.responses.values() if model})
     written = models_json_schema(
         list(models), ref_template=SCHEMA_PREFIX + "{model}", schema_generator=_Schemas
@@ -294,9 +215,10 @@ def _parameters(
                 "schema": _query_schema(described),
             }
     if operation.idempotent:
-        yield _IDEMPOTENCY_KEY
+        yield DRY_RUN
+        yield IDEMPOTENCY_KEY
     if operation.repeatable:
-        yield _UNUSED_KEY
+        yield UNUSED_KEY
     yield from operation.parameters
 
 
@@ -368,7 +290,7 @@ def _errors_of(rule: Rule, operation: Operation) -> set[type[CofferError]]:
 def _header_references(status: int, operation: Operation) -> Document:
     names = ["X-Request-Id"]
     if operation.idempotent and status < HTTPStatus.INTERNAL_SERVER_ERROR:
-        names.append("Idempotency-Replayed")
+        names += ["Idempotency-Replayed", "Coffer-Dry-Run"]
     if status == CREATED:
         names.append("Location")
     if status == HTTPStatus.SERVICE_UNAVAILABLE:

@@ -37,7 +37,6 @@ MAX_QUERY_FIELDS: Final = 20
 MAX_REASON_CHARACTERS: Final = 200
 """How much of the parser's words an answer repeats: they may name a field as long as the body."""
 
-IDEMPOTENCY_KEY_PATTERN: Final = r"^[\x21-\x7e]{1,255}$"
 OPEN_SCOPE: Final = ""
 """The one scope of Idempotency-Keys where nobody needs an API key."""
 
@@ -47,8 +46,8 @@ _TRACEPARENT = re.compile(
 _KEY = re.compile(rf"[\x21-\x7e]{{1,{MAX_KEY_CHARACTERS}}}", re.ASCII)
 
 
-def read_body(environ: WSGIEnvironment) -> bytes:
-    """The body, at most MAX_BODY_BYTES, whether its length was announced or it comes in chunks.
+def read_body(environ: WSGIEnvironment, max_bytes: int = MAX_BODY_BYTES) -> bytes:
+    """The body, at most ``max_bytes``, whether its length was announced or it comes in chunks.
 
     Raises BodyTooLarge, BadRequest if it ends early or its chunks are broken, and RequestTimeout
     if it does not come in time (where the server watches that, see RestAPI.gunicorn_parts).
@@ -58,15 +57,15 @@ def read_body(environ: WSGIEnvironment) -> bytes:
     try:
         if announced:
             length = int(announced)
-            if length > MAX_BODY_BYTES:
-                raise _too_large()
+            if length > max_bytes:
+                raise _too_large(max_bytes)
             body = stream.read(length)
             if len(body) < length:
                 raise BadRequest("The body ended before its Content-Length.")
             return body
         if not environ.get("wsgi.input_terminated"):
             return b""
-        return _read_to_end(stream)
+        return _read_to_end(stream, max_bytes)
     except (BadRequest, BodyTooLarge, RequestTimeout):
         raise
     except Exception as error:
@@ -74,18 +73,20 @@ def read_body(environ: WSGIEnvironment) -> bytes:
         raise BadRequest("The body could not be read to its end.") from error
 
 
-def _read_to_end(stream: InputStream) -> bytes:
+def _read_to_end(stream: InputStream, max_bytes: int) -> bytes:
     parts: list[bytes] = []
     total = 0
-    while part := stream.read(MAX_BODY_BYTES + 1 - total):
+    while part := stream.read(max_bytes + 1 - total):
         parts.append(part)
         total += len(part)
-        if total > MAX_BODY_BYTES:
-            raise _too_large()
+        if total > max_bytes:
+            raise _too_large(max_bytes)
     return b"".join(parts)
 
 
-def parse_body(environ: WSGIEnvironment, *, may_be_empty: bool) -> object:
+def parse_body(
+    environ: WSGIEnvironment, *, may_be_empty: bool, max_bytes: int = MAX_BODY_BYTES
+) -> object:
     """The body as JSON, numbers with a point as Decimal. An empty one is ``{}`` if it may be.
 
     Raises UnsupportedMediaType, BodyTooLarge, JsonInvalid, BadRequest.
@@ -100,7 +101,7 @@ def parse_body(environ: WSGIEnvironment, *, may_be_empty: bool) -> object:
             )
         body = b""
     else:
-        body = read_body(environ)
+        body = read_body(environ, max_bytes)
     if not body and may_be_empty:
         return {}
     try:
@@ -180,8 +181,8 @@ def parse_traceparent(environ: WSGIEnvironment) -> str | None:
     return given
 
 
-def _too_large() -> BodyTooLarge:
-    return BodyTooLarge(f"A body has at most {MAX_BODY_BYTES} bytes.")
+def _too_large(max_bytes: int) -> BodyTooLarge:
+    return BodyTooLarge(f"A body has at most {max_bytes} bytes here.")
 
 
 def _reason(error: ValueError) -> str:

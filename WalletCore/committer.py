@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from queue import Empty, SimpleQueue
 from typing import Final, TypeAlias
@@ -114,35 +115,51 @@ class Committer:
         command: Command,
         key: IdempotencyKey | None = None,
         traceparent: str | None = None,
+        *,
+        dry_run: bool = False,
     ) -> Outcome:
-        """Wait until ``command`` is decided and durable.
+        """Wait until ``command`` is decided and durable; with ``dry_run`` only decided.
 
         Raises Overloaded (not done), WalletBusy (not done), Unavailable (not done), OutcomeUnknown.
         """
+        submission = Submission(command, key, traceparent, dry_run=dry_run)
+        with self._slot():
+            self._put(submission)
+            result = _result(submission)
+        if isinstance(result, CofferError):
+            raise result
+        return result
+
+    def submit_each(self, submissions: Sequence[Submission]) -> list[Result]:
+        """The same for each of many on its own: one refusal, or one that was not done, stops no
+        other. They are put into the queue in slices, each after the one before, so that they hold
+        up others no longer than any batch does. Raises Overloaded, Unavailable if none was begun.
+        """
+        results: list[Result] = []
+        with self._slot():
+            for start in range(0, len(submissions), MAX_BATCH_COMMANDS):
+                part = submissions[start : start + MAX_BATCH_COMMANDS]
+                for submission in part:
+                    self._put(submission)
+                results += [_result(submission) for submission in part]
+        return results
+
+    @contextmanager
+    def _slot(self) -> Iterator[None]:
+        """A place among those that may wait."""
         if not self._slots.acquire(timeout=SLOT_WAIT_SECONDS):
             raise counted(Overloaded("Too many commands wait already; this one was not done."))
         QUEUE_DEPTH.inc()
         try:
-            if self._closing or not self.alive():
-                raise counted(Unavailable("This process is shutting down; nothing was done."))
-            submission = Submission(command, key, traceparent)
-            self._queue.put(submission)
-            if not submission.done.acquire(timeout=QUEUE_WAIT_SECONDS):
-                if submission.claim.acquire(blocking=False):
-                    raise counted(
-                        Overloaded("The command waited for too long and was taken out, not done.")
-                    )
-                if not submission.done.acquire(timeout=OUTCOME_WAIT_SECONDS):
-                    raise counted(outcome_unknown())
+            yield
         finally:
             QUEUE_DEPTH.dec()
             self._slots.release()
-        result = submission.result
-        if result is None:
-            raise counted(outcome_unknown())
-        if isinstance(result, CofferError):
-            raise result
-        return result
+
+    def _put(self, submission: Submission) -> None:
+        if self._closing or not self.alive():
+            raise counted(Unavailable("This process is shutting down; nothing was done."))
+        self._queue.put(submission)
 
     def alive(self) -> bool:
         """Whether the thread is there; without it this process can change nothing."""
@@ -171,16 +188,22 @@ class Committer:
 
     def _gather(self) -> list[Submission]:
         """Wait for one command, then take all that is there, up to the limit."""
-        waiting, self._left_over = self._left_over, []
+        waiting, self._left_over = deque(self._left_over), []
         batch: list[Submission] = []
+        commands = 0
         with suppress(Empty):
-            while len(batch) < MAX_BATCH_COMMANDS:
-                item = waiting.pop(0) if waiting else self._queue.get(block=not batch)
+            while commands < MAX_BATCH_COMMANDS:
+                item = waiting.popleft() if waiting else self._queue.get(block=not batch)
                 if item is None:
+                    break
+                if batch and commands + item.weight > MAX_BATCH_COMMANDS:
+                    # A group that is larger than a batch has a transaction of its own.
+                    waiting.appendleft(item)
                     break
                 if item.claim.acquire(blocking=False):
                     batch.append(item)
-        self._left_over = waiting
+                    commands += item.weight
+        self._left_over = list(waiting)
         return batch
 
     def _join(self, transaction: Transaction, batch: list[Submission], loaded: Loaded) -> Loaded:
@@ -197,7 +220,7 @@ class Committer:
                 if item is None:
                     self._queue.put(None)
                     break
-                if loaded.covers(item.needs):
+                if item.weight == 1 and loaded.covers(item.needs):
                     joining.append(item)
                 else:
                     self._left_over.append(item)
@@ -249,7 +272,9 @@ class Committer:
         with self._source.begin() as transaction:
             try:
                 keys = {name_of(s.key) for s in batch if s.key}
-                loaded = transaction.load(all_needs(batch), sorted(keys), skip_locked=skip_locked)
+                loaded = transaction.load(
+                    all_needs(s.needs for s in batch), sorted(keys), skip_locked=skip_locked
+                )
                 if joinable:
                     loaded = self._join(transaction, batch, loaded)
                 results, changes, remembered = decide_batch(batch, loaded, self._currencies)
@@ -314,6 +339,18 @@ class Committer:
         """Log the exception at hand, if the log takes it."""
         with suppress(Exception):
             self._log.exception(event, commands=commands)
+
+
+def _result(submission: Submission) -> Result:
+    """Wait for what becomes of a command that is in the queue."""
+    if not submission.done.acquire(timeout=QUEUE_WAIT_SECONDS):
+        if submission.claim.acquire(blocking=False):
+            return counted(
+                Overloaded("The command waited for too long and was taken out, not done.")
+            )
+        if not submission.done.acquire(timeout=OUTCOME_WAIT_SECONDS):
+            return counted(outcome_unknown())
+    return counted(outcome_unknown()) if submission.result is None else submission.result
 
 
 def _wake(batch: Sequence[Submission]) -> None:

@@ -12,6 +12,7 @@ import orjson
 from uuid_utils.compat import uuid7
 
 from WalletCore.domain.commands import (
+    Atomic,
     CaptureHold,
     Command,
     CreateWallet,
@@ -51,14 +52,32 @@ class Submission:
 
     ``claim`` belongs to whoever gets it first: the committer, which then does the command, or the
     waiting thread, which then gives it up. So a command that is given up was certainly not done.
+    ``weight``: how many commands it is. ``dry_run``: only tried out, and not remembered.
     """
 
-    __slots__ = ("claim", "command", "done", "key", "needs", "result", "traceparent")
+    __slots__ = (
+        "claim",
+        "command",
+        "done",
+        "dry_run",
+        "key",
+        "needs",
+        "result",
+        "traceparent",
+        "weight",
+    )
 
     def __init__(
-        self, command: Command, key: IdempotencyKey | None, traceparent: str | None = None
+        self,
+        command: Command,
+        key: IdempotencyKey | None,
+        traceparent: str | None = None,
+        *,
+        dry_run: bool = False,
     ) -> None:
         self.command = command
+        self.dry_run = dry_run
+        self.weight = len(command.commands) if isinstance(command, Atomic) else 1
         self.needs = needs_of(command)
         self.key = key
         self.traceparent = traceparent
@@ -112,12 +131,15 @@ def _decide_one(
         and loaded.busy_messages.isdisjoint(submission.needs.messages)
     ):
         return counted(busy())
-    answer = ledger.decide(submission.command, submission.traceparent)
+    if submission.dry_run:
+        answer = ledger.try_out(submission.command)
+    else:
+        answer = ledger.decide(submission.command, submission.traceparent)
     if isinstance(answer, Accepted):
         outcome = Outcome(answer.status, _json(answer.document))
     else:
         outcome = _refusal_outcome(counted(answer))
-    if key is not None and isinstance(answer, Accepted | Refused):
+    if key is not None and not submission.dry_run and isinstance(answer, Accepted | Refused):
         fresh[name_of(key)] = Remembered(key.request_hash, outcome.status, outcome.body)
     return outcome
 
@@ -148,22 +170,23 @@ _NEEDS: Mapping[type, Callable[[Any], Needs]] = {
     VoidHold: _needs_of_hold,
     ExpireHold: _needs_of_hold,
     Reverse: lambda command: Needs(command.wallet_ids, originals=(command.original_id,)),
+    Atomic: lambda command: all_needs(needs_of(one) for one in command.commands),
     SendMessage: lambda _: Needs(),
     SetMessageStatus: lambda command: Needs(messages=(command.event_id,)),
 }
 
 
-def all_needs(batch: Iterable[Submission]) -> Needs:
-    """What all of ``batch`` need together, in the order in which everybody locks."""
+def all_needs(each: Iterable[Needs]) -> Needs:
+    """What all need together, in the order in which everybody locks."""
     wallets: set[UUID] = set()
     messages: set[UUID] = set()
     holds: set[UUID] = set()
     originals: set[UUID] = set()
-    for submission in batch:
-        wallets.update(submission.needs.wallets)
-        messages.update(submission.needs.messages)
-        holds.update(submission.needs.holds)
-        originals.update(submission.needs.originals)
+    for needs in each:
+        wallets.update(needs.wallets)
+        messages.update(needs.messages)
+        holds.update(needs.holds)
+        originals.update(needs.originals)
     return Needs(sorted(wallets), sorted(messages), sorted(holds), sorted(originals))
 
 

@@ -5,18 +5,15 @@ For demos and the fastest tests. Everything is gone when the process ends.
 
 from __future__ import annotations
 
-import copy
-import threading
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TypeVar
 from uuid import UUID
 
 from WalletCore.committer import Committer
 from WalletCore.cursor import decode_cursor, decode_id_cursor, encode_cursor
+from WalletCore.deciding import Submission
 from WalletCore.documents import (
     Totals,
     balance_at_document,
@@ -26,19 +23,15 @@ from WalletCore.documents import (
     trial_balance_document,
 )
 from WalletCore.domain.commands import Command
-from WalletCore.domain.errors import EventNotFound, TransferNotFound
+from WalletCore.domain.errors import CofferError, EventNotFound, TransferNotFound
 from WalletCore.domain.hold_rules import hold_not_found
 from WalletCore.domain.model import (
     EXTERNAL,
-    REVERSALS,
     TRANSFERS,
     Document,
     Entry,
     Event,
-    Hold,
     HoldStatus,
-    Message,
-    Original,
     Wallet,
     hold_document,
     operation_document,
@@ -47,110 +40,20 @@ from WalletCore.domain.model import (
 )
 from WalletCore.domain.money import Currencies
 from WalletCore.domain.reversal_rules import operation_not_found
-from WalletCore.domain.working_set import Changes, wallet_not_found
+from WalletCore.domain.working_set import wallet_not_found
 from WalletCore.expirer import HoldExpirer
 from WalletCore.memory_inbox import MemoryInbox, MemoryWorker
+from WalletCore.memory_ledger import MemoryLedger
 from WalletCore.paging import Page, PageRequest
 from WalletCore.store import (
     IdempotencyKey,
-    Loaded,
-    Needs,
     OperationFilter,
     Outcome,
-    Remembered,
     WalletFilter,
 )
 
-Row = TypeVar("Row")
-
 DEFAULT_WAITING_COMMANDS = 256
 """How many commands may wait at once where the caller names no limit."""
-
-
-class MemoryLedger:
-    """The rows, and the lock that guards them all. It is the committer's source of transactions."""
-
-    def __init__(self) -> None:
-        self.lock = threading.RLock()
-        self.wallets: dict[UUID, Wallet] = {}
-        self.entries: dict[UUID, list[Entry]] = defaultdict(list)
-        self.operations: dict[UUID, list[Entry]] = defaultdict(list)
-        self.related: dict[UUID, list[Entry]] = defaultdict(list)
-        self.holds: dict[UUID, Hold] = {}
-        self.open_holds: dict[UUID, Hold] = {}
-        self.events: list[Event] = []
-        self.event_places: dict[UUID, int] = {}
-        self.messages: dict[UUID, Message] = {}
-        self.remembered: dict[tuple[str, str], Remembered] = {}
-
-    @contextmanager
-    def begin(self) -> Iterator[MemoryLedger]:
-        """A transaction: the lock, for as long as the block lasts."""
-        with self.lock:
-            yield self
-
-    def load(
-        self,
-        needs: Needs,
-        keys: Sequence[tuple[str, str]],
-        *,
-        skip_locked: bool,  # noqa: ARG002 - nothing is ever locked by somebody else here
-    ) -> Loaded:
-        """Copies of what changes, so that a batch that fails leaves no trace."""
-        return Loaded(
-            _copies(self.wallets, needs.wallets),
-            {key: self.remembered[key] for key in keys if key in self.remembered},
-            messages=_copies(self.messages, needs.messages),
-            holds=_copies(self.holds, needs.holds),
-            originals={
-                id_: self._original(id_) for id_ in needs.originals if id_ in self.operations
-            },
-        )
-
-    def _original(self, operation_id: UUID) -> Original:
-        entries = self.operations[operation_id]
-        mine = entries[0].wallet_id
-        return Original(
-            tuple(entries),
-            sum(
-                abs(entry.delta_minor)
-                for entry in self.related.get(operation_id, ())
-                if entry.operation_type in REVERSALS and entry.wallet_id == mine
-            ),
-        )
-
-    def join(self, keys: Sequence[tuple[str, str]]) -> Loaded:
-        """Keys alone, the same way."""
-        return self.load(Needs(), keys, skip_locked=True)
-
-    def save(self, changes: Changes, remembered: Mapping[tuple[str, str], Remembered]) -> None:
-        """Put everything in its place."""
-        self.wallets.update(changes.created)
-        self.wallets.update(changes.changed)
-        self.messages.update(changes.sent)
-        self.messages.update(changes.marked)
-        for entry in changes.entries:
-            self.entries[entry.wallet_id].append(entry)
-            self.operations[entry.operation_id].append(entry)
-            if entry.related_id is not None:
-                self.related[entry.related_id].append(entry)
-        for hold in (*changes.placed.values(), *changes.held.values()):
-            self.holds[hold.id] = hold
-            self.open_holds.pop(hold.id, None)
-            if hold.status is HoldStatus.OPEN:
-                self.open_holds[hold.id] = hold
-        for event in changes.events:
-            self.event_places[event.id] = len(self.events)
-            self.events.append(event)
-        self.remembered.update(remembered)
-
-    def events_from(self, place: int, limit: int) -> list[Event]:
-        """The log from ``place`` on, at most ``limit`` events."""
-        with self.lock:
-            return self.events[place : place + limit]
-
-    def close(self) -> None:
-        """Nothing to let go of."""
 
 
 class MemoryStore:
@@ -171,9 +74,23 @@ class MemoryStore:
         command: Command,
         key: IdempotencyKey | None = None,
         traceparent: str | None = None,
+        *,
+        dry_run: bool = False,
     ) -> Outcome:
         """See Store."""
-        return self._committer.submit(command, key, traceparent)
+        return self._committer.submit(command, key, traceparent, dry_run=dry_run)
+
+    def execute_each(
+        self,
+        commands: Sequence[tuple[Command, IdempotencyKey | None]],
+        traceparent: str | None = None,
+        *,
+        dry_run: bool = False,
+    ) -> list[Outcome | CofferError]:
+        """See Store."""
+        return self._committer.submit_each(
+            [Submission(c, key, traceparent, dry_run=dry_run) for c, key in commands]
+        )
 
     def wallet(self, wallet_id: UUID) -> Document:
         """See Store."""
@@ -370,10 +287,6 @@ class MemoryStore:
         if wallet is None:
             raise wallet_not_found(wallet_id)
         return wallet
-
-
-def _copies(rows: Mapping[UUID, Row], ids: Sequence[UUID]) -> dict[UUID, Row]:
-    return {id_: copy.copy(rows[id_]) for id_ in ids if id_ in rows}
 
 
 def _wants(wanted: OperationFilter, entry: Entry) -> bool:

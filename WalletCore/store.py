@@ -14,6 +14,7 @@ from typing import Protocol
 from uuid import UUID
 
 from WalletCore.domain.commands import Command
+from WalletCore.domain.errors import CofferError
 from WalletCore.domain.model import (
     Document,
     Hold,
@@ -114,11 +115,24 @@ class Store(Protocol):
         command: Command,
         key: IdempotencyKey | None = None,
         traceparent: str | None = None,
+        *,
+        dry_run: bool = False,
     ) -> Outcome:
         """Decide and keep ``command``; durable when this returns.
 
         ``traceparent`` goes into its events. Refusals come back as outcomes. Raises Unavailable and
-        those below it.
+        those below it. With ``dry_run`` it is decided in its turn, and nothing is kept.
+        """
+
+    def execute_each(
+        self,
+        commands: Sequence[tuple[Command, IdempotencyKey | None]],
+        traceparent: str | None = None,
+        *,
+        dry_run: bool = False,
+    ) -> list[Outcome | CofferError]:
+        """The same for each of many on its own, in their order: an outcome, or what ``execute``
+        would have raised.
         """
 
     def wallet(self, wallet_id: UUID) -> Document:

@@ -6,6 +6,7 @@ balance that is the sum of a list. The real ledger is compared with it.
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final
@@ -13,6 +14,7 @@ from uuid import UUID
 
 from WalletCore.domain.commands import (
     UNSET,
+    Atomic,
     CaptureHold,
     Command,
     CreateWallet,
@@ -99,6 +101,8 @@ class Model:
             return self._create(command)
         if isinstance(command, SendMessage | SetMessageStatus):
             raise NotImplementedError("the model knows wallets alone")
+        if isinstance(command, Atomic):
+            return self._atomic(command)
         if isinstance(command, Transfer):
             return self._transfer(command)
         if isinstance(command, Reverse):
@@ -139,6 +143,16 @@ class Model:
         wallet.deltas.append(delta)
         wallet.changes += 1
         self.sides.setdefault(operation, []).append((wallet, delta))
+
+    def _atomic(self, command: Atomic) -> tuple[int, str]:
+        """One after the other; where one cannot be, everything is as it was."""
+        before = copy.deepcopy(vars(self))
+        for one in command.commands:
+            status, code = self.decide(one)
+            if code:
+                vars(self).update(before)
+                return status, code
+        return 200, ""
 
     def _transfer(self, command: Transfer) -> tuple[int, str]:
         """Leg by leg; what was done is taken back where one cannot be."""

@@ -56,7 +56,11 @@ class EventRoutes:
         made="event_id",
     )
     def send_message(
-        self, body: MessageCreation, key: IdempotencyKey | None, traceparent: str | None
+        self,
+        body: MessageCreation,
+        key: IdempotencyKey | None,
+        traceparent: str | None,
+        dry_run: bool,
     ) -> Outcome:
         """Send a message of your own
 
@@ -64,7 +68,7 @@ class EventRoutes:
         its status is Processed.
         """
         command = SendMessage(event_id=uuid7(), user_id=body.user_id, description=body.description)
-        return self._store.execute(command, key, traceparent)
+        return self._store.execute(command, key, traceparent, dry_run=dry_run)
 
     @endpoint(
         tag=TAG,
@@ -79,6 +83,7 @@ class EventRoutes:
         body: MessageStatusChange,
         key: IdempotencyKey | None,
         traceparent: str | None,
+        dry_run: bool,
     ) -> Outcome:
         """Set the status of a message
 
@@ -88,4 +93,4 @@ class EventRoutes:
         # Whether there is such an event at all is not a matter of the messages.
         self._store.event(event_id)
         command = SetMessageStatus(event_id=event_id, status=body.status)
-        return self._store.execute(command, key, traceparent)
+        return self._store.execute(command, key, traceparent, dry_run=dry_run)

@@ -57,6 +57,7 @@ class HoldRoutes:
         body: HoldOrder,
         key: IdempotencyKey | None,
         traceparent: str | None,
+        dry_run: bool,
     ) -> Outcome:
         """Hold money of a wallet
 
@@ -72,7 +73,7 @@ class HoldRoutes:
             description=body.description,
             metadata=body.metadata,
         )
-        return self._store.execute(command, key, traceparent)
+        return self._store.execute(command, key, traceparent, dry_run=dry_run)
 
     @endpoint(
         tag=TAG,
@@ -116,6 +117,7 @@ class HoldRoutes:
         body: CaptureOrder,
         key: IdempotencyKey | None,
         traceparent: str | None,
+        dry_run: bool,
     ) -> Outcome:
         """Capture a hold
 
@@ -133,7 +135,7 @@ class HoldRoutes:
             description=body.description,
             metadata=body.metadata,
         )
-        return self._store.execute(command, key, traceparent)
+        return self._store.execute(command, key, traceparent, dry_run=dry_run)
 
     @endpoint(
         tag=TAG,
@@ -149,13 +151,14 @@ class HoldRoutes:
         body: Nothing,  # noqa: ARG002 - it says nothing
         key: IdempotencyKey | None,
         traceparent: str | None,
+        dry_run: bool,
     ) -> Outcome:
         """Void a hold
 
         What it still keeps back is available again. That works on a frozen wallet, too.
         """
         command = VoidHold(self._wallet_of(hold_id), hold_id)
-        return self._store.execute(command, key, traceparent)
+        return self._store.execute(command, key, traceparent, dry_run=dry_run)
 
     def _wallet_of(self, hold_id: UUID) -> UUID:
         """The wallet that must be locked; a hold stays with it. Raises HoldNotFound."""

@@ -69,6 +69,7 @@ class OperationRoutes:
         body: OperationOrder,
         key: IdempotencyKey | None,
         traceparent: str | None,
+        dry_run: bool,
     ) -> Outcome:
         """Deposit into or withdraw from a wallet
 
@@ -84,7 +85,7 @@ class OperationRoutes:
             description=body.description,
             metadata=body.metadata,
         )
-        return self._store.execute(command, key, traceparent)
+        return self._store.execute(command, key, traceparent, dry_run=dry_run)
 
     @endpoint(
         tag=TAG,
@@ -127,6 +128,7 @@ class OperationRoutes:
         body: ReversalOrder,
         key: IdempotencyKey | None,
         traceparent: str | None,
+        dry_run: bool,
     ) -> Outcome:
         """Reverse an operation
 
@@ -144,4 +146,4 @@ class OperationRoutes:
             description=body.description,
             metadata=body.metadata,
         )
-        return self._store.execute(command, key, traceparent)
+        return self._store.execute(command, key, traceparent, dry_run=dry_run)

@@ -35,7 +35,11 @@ class TransferRoutes:
         location=f"{TRANSFERS_PATH}/",
     )
     def transfer(
-        self, body: TransferOrder, key: IdempotencyKey | None, traceparent: str | None
+        self,
+        body: TransferOrder,
+        key: IdempotencyKey | None,
+        traceparent: str | None,
+        dry_run: bool,
     ) -> Outcome:
         """Move money between wallets
 
@@ -55,7 +59,7 @@ class TransferRoutes:
             description=body.description,
             metadata=body.metadata,
         )
-        return self._store.execute(command, key, traceparent)
+        return self._store.execute(command, key, traceparent, dry_run=dry_run)
 
     @endpoint(tag=TAG, responses={200: TransferAnswer}, errors=(TransferNotFound,))
     def get_transfer(self, transfer_id: UUID) -> Document:

@@ -54,7 +54,11 @@ class WalletRoutes:
         location=f"{WALLETS_PATH}/",
     )
     def create_wallet(
-        self, body: WalletCreation, key: IdempotencyKey | None, traceparent: str | None
+        self,
+        body: WalletCreation,
+        key: IdempotencyKey | None,
+        traceparent: str | None,
+        dry_run: bool,
     ) -> Outcome:
         """Create a wallet
 
@@ -69,7 +73,7 @@ class WalletRoutes:
             metadata=body.metadata,
             max_balance=body.max_balance,
         )
-        return self._store.execute(command, key, traceparent)
+        return self._store.execute(command, key, traceparent, dry_run=dry_run)
 
     @endpoint(
         tag=TAG,
@@ -117,6 +121,7 @@ class WalletRoutes:
         body: WalletChange,
         key: IdempotencyKey | None,
         traceparent: str | None,
+        dry_run: bool,
     ) -> Outcome:
         """Rename a wallet, set its metadata and limits, freeze, unfreeze or close it
 
@@ -131,7 +136,7 @@ class WalletRoutes:
             min_balance=body.min_balance if "min_balance" in sent else UNSET,
             max_balance=body.max_balance if "max_balance" in sent else UNSET,
         )
-        return self._store.execute(command, key, traceparent)
+        return self._store.execute(command, key, traceparent, dry_run=dry_run)
 
     @endpoint(tag=TAG, query=BalanceQuery, responses={200: Balance}, errors=(WalletNotFound,))
     def get_balance(self, wallet_id: UUID, query: BalanceQuery) -> Document:

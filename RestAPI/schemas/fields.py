@@ -21,10 +21,16 @@ from pydantic import (
 )
 
 from RestAPI.schemas import values
-from RestAPI.schemas.shared import CURRENCY_PATTERN, CURSOR_PATTERN, NO_NUL_PATTERN
+from RestAPI.schemas.shared import (
+    CURRENCY_PATTERN,
+    CURSOR_PATTERN,
+    IDEMPOTENCY_KEY_PATTERN,
+    NO_NUL_PATTERN,
+)
 from WalletCore.cursor import MAX_CURSOR_CHARACTERS
 from WalletCore.domain.model import OperationType
 from WalletCore.paging import DEFAULT_PAGE_ITEMS, MAX_PAGE_ITEMS
+from WalletCore.store import MAX_KEY_CHARACTERS
 
 MAX_TEXT_CHARACTERS: Final = 255
 MAX_DESCRIPTION_CHARACTERS: Final = 1000
@@ -126,6 +132,11 @@ OperationKind: TypeAlias = Annotated[
     shared("OperationType"),
 ]
 """The type of an operation, in any case."""
+
+ItemKey: TypeAlias = Annotated[
+    str, Field(pattern=IDEMPOTENCY_KEY_PATTERN, max_length=MAX_KEY_CHARACTERS)
+]
+"""An Idempotency-Key that stands in a body."""
 
 Seconds: TypeAlias = Annotated[int, BeforeValidator(values.seconds)]
 """A number of seconds in a body."""

@@ -16,6 +16,7 @@ from WalletCore.domain.model import Document, OperationType
 SCHEMA_PREFIX: Final = "#/components/schemas/"
 NO_NUL_PATTERN: Final = r"^[^\x00]*$"
 CURRENCY_PATTERN: Final = r"^[A-Z][A-Z0-9]{2,11}$"
+IDEMPOTENCY_KEY_PATTERN: Final = r"^[\x21-\x7e]{1,255}$"
 CURSOR_PATTERN: Final = r"^[A-Za-z0-9_-]+$"
 
 

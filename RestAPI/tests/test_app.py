@@ -141,7 +141,7 @@ def test_the_line_of_a_request_has_no_query_and_no_key(lines: list[Any]) -> None
     store.close()
     requests = [line for line in lines if line["event"] == "request"]
     first, second, ping = requests
-    assert (first["method"], first["rule"], first["status"]) == ("POST", "/api/v1/wallets", 201)
+    assert (first["method"], first["rule"], first["status"]) == ("POST", "/api/v1/wallets", 422)
     assert second["rule"] == "/api/v1/wallets/<wallet_id>"
     assert second["path"] == "/api/v1/wallets/\\x1b[31m\\nforged"
     assert first["duration_ms"] >= 0
@@ -209,7 +209,10 @@ class BrokenStore:
     def wallet(self, _wallet_id: object) -> Any:
         raise self.error
 
-    def execute(self, _command: object, _key: object = None, _parent: object = None) -> Outcome:
+    def execute(
+        self, _command: object, _key: object, _traceparent: object, *, dry_run: bool
+    ) -> Outcome:
+        assert not dry_run
         raise self.error
 
     def missing(self) -> list[str]:

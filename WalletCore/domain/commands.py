@@ -168,6 +168,13 @@ class Reverse:
 
 
 @dataclass(frozen=True, slots=True)
+class Atomic:
+    """Do all ``commands``, in their order, or none. None of them is itself Atomic."""
+
+    commands: tuple[Deposit | Withdraw | Transfer, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class SendMessage:
     """Tell ``user_id`` something of one's own, on the same way as everything that happens."""
 
@@ -195,6 +202,7 @@ Command: TypeAlias = (
     | VoidHold
     | ExpireHold
     | Reverse
+    | Atomic
     | SendMessage
     | SetMessageStatus
 )

@@ -18,6 +18,7 @@ from WalletCore.domain import (
     wallet_rules,
 )
 from WalletCore.domain.commands import (
+    Atomic,
     CaptureHold,
     Command,
     CreateWallet,
@@ -33,7 +34,9 @@ from WalletCore.domain.commands import (
     Withdraw,
 )
 from WalletCore.domain.errors import CofferError
-from WalletCore.domain.working_set import Accepted, WorkingSet
+from WalletCore.domain.model import Document
+from WalletCore.domain.savepoint import Savepoint
+from WalletCore.domain.working_set import OK, Accepted, WorkingSet
 
 Answer: TypeAlias = Accepted | CofferError
 
@@ -52,6 +55,28 @@ class Ledger(WorkingSet):
         except CofferError as refusal:
             return refusal.with_traceback(None)
 
+    def try_out(self, command: Command) -> Answer:
+        """What ``decide`` would answer now; nothing is changed."""
+        before = Savepoint(self)
+        answer = self.decide(command)
+        before.roll_back()
+        return answer
+
+
+def do_all(books: WorkingSet, command: Atomic) -> Accepted:
+    """Every command of a group in its order, or none; the first that cannot be is named."""
+    before = Savepoint(books)
+    results: list[Document] = []
+    for index, one in enumerate(command.commands):
+        try:
+            answer = RULES[type(one)](books, one)
+        except CofferError as refusal:
+            before.roll_back()
+            refusal.extra["index"] = index
+            raise
+        results.append({"status": answer.status, "body": answer.document})
+    return Accepted(OK, {"done": len(results), "refused": 0, "results": results})
+
 
 RULES: Final[Mapping[type, Callable[[WorkingSet, Any], Accepted]]] = {
     CreateWallet: wallet_rules.create_wallet,
@@ -64,6 +89,7 @@ RULES: Final[Mapping[type, Callable[[WorkingSet, Any], Accepted]]] = {
     VoidHold: hold_rules.void_hold,
     ExpireHold: hold_rules.expire_hold,
     Reverse: reversal_rules.reverse,
+    Atomic: do_all,
     SendMessage: message_rules.send_message,
     SetMessageStatus: message_rules.set_message_status,
 }

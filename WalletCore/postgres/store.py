@@ -16,6 +16,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from WalletCore.cache import BalanceCache, NullCache
 from WalletCore.committer import Committer
 from WalletCore.cursor import decode_cursor, decode_id_cursor, encode_cursor
+from WalletCore.deciding import Submission
 from WalletCore.documents import (
     Totals,
     balance_at_document,
@@ -26,6 +27,7 @@ from WalletCore.documents import (
 )
 from WalletCore.domain.commands import Command
 from WalletCore.domain.errors import (
+    CofferError,
     CursorInvalid,
     EventNotFound,
     Overloaded,
@@ -100,9 +102,23 @@ class PostgresStore:
         command: Command,
         key: IdempotencyKey | None = None,
         traceparent: str | None = None,
+        *,
+        dry_run: bool = False,
     ) -> Outcome:
         """See Store."""
-        return self._committer.submit(command, key, traceparent)
+        return self._committer.submit(command, key, traceparent, dry_run=dry_run)
+
+    def execute_each(
+        self,
+        commands: Sequence[tuple[Command, IdempotencyKey | None]],
+        traceparent: str | None = None,
+        *,
+        dry_run: bool = False,
+    ) -> list[Outcome | CofferError]:
+        """See Store."""
+        return self._committer.submit_each(
+            [Submission(c, key, traceparent, dry_run=dry_run) for c, key in commands]
+        )
 
     def wallet(self, wallet_id: UUID) -> Document:
         """See Store."""

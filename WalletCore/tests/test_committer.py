@@ -44,7 +44,8 @@ from WalletCore.domain.errors import (
 )
 from WalletCore.domain.model import WalletStatus
 from WalletCore.failures import Conflict, LockNotHad, StoreUnavailable
-from WalletCore.memory import MemoryLedger, MemoryStore
+from WalletCore.memory import MemoryStore
+from WalletCore.memory_ledger import MemoryLedger
 from WalletCore.store import Transaction
 
 SHORT_SECONDS: Final = 0.2

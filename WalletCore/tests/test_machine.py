@@ -32,6 +32,7 @@ from testkit.ledgers import CURRENCIES, Gate, keyed, memory_store, postgres_stor
 from testkit.naive_model import EXPONENTS, MOST_MINOR, Model, ModelWallet
 from WalletCore.domain.commands import (
     UNSET,
+    Atomic,
     CaptureHold,
     Command,
     CreateWallet,
@@ -340,6 +341,26 @@ class LedgerMachine(RuleBasedStateMachine):
         )
         self._operations += [leg.operation_id for leg in legs]
         self._send([(Transfer(uuid7(), legs), self._key(key))])
+
+    @rule(
+        wallets=st.lists(wallets, min_size=2, max_size=MAX_BATCH),
+        amounts=st.lists(SMALL, min_size=MAX_BATCH, max_size=MAX_BATCH),
+        kinds=st.lists(st.integers(0, 2), min_size=MAX_BATCH, max_size=MAX_BATCH),
+        key=KEYS,
+    )
+    def group(
+        self, wallets: list[UUID], amounts: list[Decimal], kinds: list[int], key: str
+    ) -> None:
+        """Movements that are done together or not at all."""
+        commands: list[Any] = [
+            Transfer(uuid7(), (Leg(uuid7(), source, target, amount),))
+            if kind == 0
+            else self._movement(source, amount, kind == 1)
+            for source, target, amount, kind in zip(
+                wallets, wallets[1:], amounts, kinds, strict=False
+            )
+        ]
+        self._send([(Atomic(tuple(commands)), self._key(key))])
 
     @rule(wallet=wallets, amount=SMALL, key=KEYS)
     def hold(self, wallet: UUID, amount: Decimal, key: str) -> None:
