@@ -5,6 +5,7 @@ Only valid data is touched; what it generates to be refused goes out as it is.
 * A transfer is between two wallets.
 * How many decimals an amount may have, and how large it may be, depends on the currency of the
   wallet. Whole numbers within the range of every currency are right for all of them.
+* What is all or nothing has one key, that of the request.
 * A cursor is one that an earlier answer gave. None is made up here.
 * Metadata has a limit in bytes and in depth.
 """
@@ -36,9 +37,11 @@ def before_call(_context: Any, case: Any, _kwargs: Any) -> None:
     if not isinstance(case.body, dict):
         return
     _narrow(case.body)
-    for leg in case.body.get("legs") or []:
-        if isinstance(leg, dict):
-            _narrow(leg)
+    for part in (*(case.body.get("legs") or ()), *(case.body.get("operations") or ())):
+        if isinstance(part, dict):
+            _narrow(part)
+            if case.body.get("atomic"):
+                part.pop("idempotency_key", None)
     if "metadata" in case.body and not _within_limits(case.body["metadata"]):
         case.body["metadata"] = {}
 
