@@ -1,10 +1,11 @@
-"""``python -m RestAPI server | relay | migrate | verify | status``."""
+"""``python -m RestAPI server | relay | migrate | verify | status | import``."""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -20,7 +21,7 @@ PROGRESS_SECONDS: Final = 1.0
 """How often ``verify`` says how far it is."""
 
 EXIT_DIFFERENT: Final = 1
-"""What ``verify`` exits with when the ledger does not add up."""
+"""What ``verify`` exits with when the ledger does not add up, and ``import`` if it refused."""
 
 
 @click.group()
@@ -92,6 +93,45 @@ def migrate() -> None:
         return
     with embedded_database(settings) as complete:
         _migrate(complete)
+
+
+@main.command("import")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, readable=True, path_type=Path))
+@click.option("--name", help="What tells this import from others; by default the file's name.")
+@click.option("--dry-run", is_flag=True, help="Only say what would happen.")
+def import_file(file: Path, name: str | None, dry_run: bool) -> None:
+    """Do the operations and transfers in FILE, a .csv or .ndjson, each on its own.
+
+    The columns, or members, are those of POST /api/v1/operations/bulk: wallet_id, operation_type
+    and amount, or source_wallet_id, target_wallet_id and amount; reference, description, metadata
+    (JSON), idempotency_key.
+
+    Running it again changes nothing and goes on where it broke off: every row has a key, its own or
+    one made of the import's name, its place in the file and what it says. The service forgets keys
+    after COFFER_KEY_RETENTION_DAYS. Exits 1 if rows were refused, and lists them.
+    """
+    settings = usable_settings()
+    refuse_memory(settings, "an import")
+    from RestAPI.importing import CannotImport, Import  # noqa: PLC0415
+    from WalletCore.database import require_schema  # noqa: PLC0415
+    from WalletCore.open_store import open_store  # noqa: PLC0415
+    from WalletCore.telemetry import configure_logging  # noqa: PLC0415
+
+    configure_logging(settings.model_copy(update={"log_level": "WARNING"}))
+    with embedded_database(settings) as complete:
+        require_schema(running_database(complete))
+        store = open_store(complete)
+        run = Import(store, file, name or file.name, dry_run=dry_run)
+        try:
+            with click.progressbar(length=file.stat().st_size, label=file.name) as bar:
+                run.do(bar.update)
+        except CannotImport as error:
+            raise CannotRun(str(error)) from None
+        finally:
+            store.close()
+    for line in run.report():
+        click.echo(line)
+    sys.exit(EXIT_DIFFERENT if run.refused else 0)
 
 
 @main.command()

@@ -117,7 +117,7 @@ def create_app(settings: Settings, store: Store) -> Application:
     _add(app, "GET", f"{OPERATIONS_PATH}/<operation_id>", operations.get_operation)
     _add(app, "POST", f"{OPERATIONS_PATH}/<operation_id>/reversal", operations.reverse)
 
-    _add(app, "POST", f"{OPERATIONS_PATH}/bulk", BulkRoutes(store).operate_in_bulk)
+    _add(app, "POST", f"{OPERATIONS_PATH}/bulk", BulkRoutes(store).by_content_type())
 
     transfers = TransferRoutes(store)
     _add(app, "POST", TRANSFERS_PATH, transfers.transfer)

@@ -111,7 +111,7 @@ class Operation:
                 if idempotent:
                     arguments["key"] = parse_idempotency_key(environ, data)
                     arguments["traceparent"] = parse_traceparent(environ)
-                    dry_run = bool(environ.get("QUERY_STRING")) and _is_dry_run(environ)
+                    dry_run = bool(environ.get("QUERY_STRING")) and is_dry_run(environ)
                     arguments["dry_run"] = dry_run
                 elif repeatable:
                     parse_idempotency_key(environ, data)
@@ -146,7 +146,8 @@ def json_response(document: Document, status: int = OK) -> Response:
     return Response(orjson.dumps(document), status, content_type=JSON_TYPE)
 
 
-def _is_dry_run(environ: WSGIEnvironment) -> bool:
+def is_dry_run(environ: WSGIEnvironment) -> bool:
+    """Whether a request is only to be tried out. Raises Invalid."""
     query = _validated(WriteQuery, parse_query(environ), "query")
     return isinstance(query, WriteQuery) and query.dry_run
 

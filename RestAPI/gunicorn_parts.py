@@ -22,6 +22,7 @@ from gunicorn.util import write_nonblock
 from gunicorn.workers.gthread import _DEFER, ThreadWorker
 from uuid_utils import uuid7
 
+from RestAPI.patience import renewed_by
 from RestAPI.problems import (
     PROBLEM_TYPE,
     BadRequest,
@@ -132,6 +133,7 @@ class ProblemWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
             conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _SEND_TIMEOUT)
             conn.parser.unreader = TimedReader(conn.sock)
         conn.parser.unreader.begin()
+        renewed_by(conn.parser.unreader.begin)
         kept = super().handle(conn)
         if not kept:
             # This waits up to 2 s for the client's last bytes; on gunicorn's own way it would keep

@@ -104,6 +104,11 @@ def parse_body(
         body = read_body(environ, max_bytes)
     if not body and may_be_empty:
         return {}
+    return parse_json(body)
+
+
+def parse_json(body: bytes) -> object:
+    """JSON, numbers with a point as Decimal. Raises JsonInvalid."""
     try:
         return jiter.from_json(
             body,
@@ -114,9 +119,7 @@ def parse_body(
             float_mode="decimal",
         )
     except ValueError as error:
-        raise JsonInvalid(
-            f"The body is not JSON that can be read exactly: {_reason(error)}."
-        ) from None
+        raise JsonInvalid(f"This is not JSON that can be read exactly: {_reason(error)}.") from None
 
 
 def parse_query(environ: WSGIEnvironment) -> dict[str, str]:

@@ -12,12 +12,12 @@ import orjson
 from uuid_utils.compat import uuid7
 
 from WalletCore.domain.commands import (
-    Atomic,
     CaptureHold,
     Command,
     CreateWallet,
     Deposit,
     ExpireHold,
+    Group,
     PlaceHold,
     Reverse,
     SendMessage,
@@ -77,7 +77,7 @@ class Submission:
     ) -> None:
         self.command = command
         self.dry_run = dry_run
-        self.weight = len(command.commands) if isinstance(command, Atomic) else 1
+        self.weight = len(command.commands) if isinstance(command, Group) else 1
         self.needs = needs_of(command)
         self.key = key
         self.traceparent = traceparent
@@ -170,7 +170,7 @@ _NEEDS: Mapping[type, Callable[[Any], Needs]] = {
     VoidHold: _needs_of_hold,
     ExpireHold: _needs_of_hold,
     Reverse: lambda command: Needs(command.wallet_ids, originals=(command.original_id,)),
-    Atomic: lambda command: all_needs(needs_of(one) for one in command.commands),
+    Group: lambda command: all_needs(needs_of(one) for one in command.commands),
     SendMessage: lambda _: Needs(),
     SetMessageStatus: lambda command: Needs(messages=(command.event_id,)),
 }

@@ -128,8 +128,6 @@ class Store(Protocol):
         self,
         commands: Sequence[tuple[Command, IdempotencyKey | None]],
         traceparent: str | None = None,
-        *,
-        dry_run: bool = False,
     ) -> list[Outcome | CofferError]:
         """The same for each of many on its own, in their order: an outcome, or what ``execute``
         would have raised.

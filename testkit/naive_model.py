@@ -14,12 +14,12 @@ from uuid import UUID
 
 from WalletCore.domain.commands import (
     UNSET,
-    Atomic,
     CaptureHold,
     Command,
     CreateWallet,
     Deposit,
     ExpireHold,
+    Group,
     Leg,
     PlaceHold,
     Reverse,
@@ -101,7 +101,7 @@ class Model:
             return self._create(command)
         if isinstance(command, SendMessage | SetMessageStatus):
             raise NotImplementedError("the model knows wallets alone")
-        if isinstance(command, Atomic):
+        if isinstance(command, Group):
             return self._atomic(command)
         if isinstance(command, Transfer):
             return self._transfer(command)
@@ -144,7 +144,7 @@ class Model:
         wallet.changes += 1
         self.sides.setdefault(operation, []).append((wallet, delta))
 
-    def _atomic(self, command: Atomic) -> tuple[int, str]:
+    def _atomic(self, command: Group) -> tuple[int, str]:
         """One after the other; where one cannot be, everything is as it was."""
         before = copy.deepcopy(vars(self))
         for one in command.commands:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
-from typing import Any, Final, TypeAlias
+import functools
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
 
 import orjson
-from flask import Response
-from pydantic import ValidationError
-from uuid_utils.compat import uuid7
+from flask import Response, request
 
-from RestAPI.endpoint import FIRST_ERROR_STATUS, endpoint
-from RestAPI.problems import as_error, invalid
-from RestAPI.reading import JSON_TYPE, OPEN_SCOPE
+from RestAPI.bulk_items import FIRST_ERROR_STATUS, all_items, command_of, do_each, result_json
+from RestAPI.endpoint import DRY_RUN_HEADER, View, endpoint, is_dry_run
+from RestAPI.patience import renew
+from RestAPI.problems import invalid
+from RestAPI.reading import JSON_TYPE, parse_idempotency_key, parse_json, parse_traceparent
+from RestAPI.reading_lines import NDJSON_TYPE, lines_of
 from RestAPI.routes.operations import MONEY_ERRORS
 from RestAPI.schemas.bulk import (
     MAX_BULK_BYTES,
@@ -22,15 +23,18 @@ from RestAPI.schemas.bulk import (
     BulkOrder,
     BulkTransfer,
 )
-from WalletCore.domain.commands import Atomic, Deposit, Leg, Transfer, Withdraw
+from WalletCore.domain.commands import Group
 from WalletCore.domain.errors import CofferError, CurrencyMismatch, SameWallet
-from WalletCore.domain.model import OperationType
+from WalletCore.domain.model import Document
 from WalletCore.store import IdempotencyKey, Outcome, Store
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
 
 TAG: Final = "Operations"
 
-Item: TypeAlias = BulkOperation | BulkTransfer
-Movement: TypeAlias = Deposit | Withdraw | Transfer
+SLICE_LINES: Final = 500
+"""Lines of a stream that are done, and answered, together."""
 
 
 class BulkRoutes:
@@ -61,108 +65,84 @@ class BulkRoutes:
         idempotency_key is an Idempotency-Key of its own; that of the whole request stands for one
         of every item, by its place, so that a request that broke off can be sent again. Or, with
         `atomic: true`, all or nothing: then a refusal names the item as `index`, counted from 0.
+
+        For more than fits into one body send `Content-Type: application/x-ndjson`, one item a line
+        and as many lines as you like: each is answered by a line of its own while you send, so read
+        the answer meanwhile. The last line is `{"done": ..., "refused": ..., "complete": true}`;
+        where it is missing or `complete` is false, not everything has arrived: send it again with
+        the same Idempotency-Key.
         """
         if body.atomic:
-            commands = tuple(map(_command, _all_items(body.operations)))
-            return self._store.execute(Atomic(commands), key, traceparent, dry_run=dry_run)
-        return self._each(body.operations, key, traceparent, dry_run=dry_run)
+            commands = tuple(map(command_of, all_items(body.operations)))
+            return self._store.execute(Group(commands), key, traceparent, dry_run=dry_run)
+        given = (
+            (number, one, f"body.operations.{number}") for number, one in enumerate(body.operations)
+        )
+        results = do_each(self._store, given, key, traceparent, dry_run=dry_run)
+        done = sum(result.status < FIRST_ERROR_STATUS for result in results)
+        counts = b'{"done":%d,"refused":%d,"results":[' % (done, len(results) - done)
+        answer = counts + b",".join(map(result_json, results)) + b"]}"
+        return Response(answer, 200, content_type=JSON_TYPE)
 
-    def _each(
+    def by_content_type(self) -> View:
+        """The endpoint, and beside it the same for a stream of lines."""
+
+        @functools.wraps(self.operate_in_bulk)
+        def view() -> Response:
+            environ = request.environ
+            content_type: str = environ.get("CONTENT_TYPE", "")
+            if content_type.partition(";")[0].strip().lower() == NDJSON_TYPE:
+                return self._stream(environ)
+            return self.operate_in_bulk()
+
+        return view
+
+    def _stream(self, environ: WSGIEnvironment) -> Response:
+        key = parse_idempotency_key(environ, None)
+        traceparent = parse_traceparent(environ)
+        dry_run = is_dry_run(environ)
+        answer = self._answers(lines_of(environ), key, traceparent, dry_run=dry_run)
+        response = Response(answer, 200, content_type=NDJSON_TYPE)
+        if dry_run:
+            response.headers[DRY_RUN_HEADER] = "true"
+        return response
+
+    def _answers(
         self,
-        given: Sequence[object],
+        lines: Iterator[bytes],
         key: IdempotencyKey | None,
         traceparent: str | None,
         *,
         dry_run: bool,
-    ) -> Response:
-        results: list[Outcome | CofferError | None] = []
-        commands: list[tuple[Movement, IdempotencyKey | None]] = []
-        for number, one in enumerate(given):
+    ) -> Iterator[bytes]:
+        """A line for each line, slice by slice, and the sums."""
+        done = number = 0
+        broken: CofferError | None = None
+        while broken is None:
+            part: list[tuple[int, object | CofferError, str]] = []
             try:
-                item = _item(one, number)
+                for line in lines:
+                    part.append((number, _read(line, number), f"line.{number}"))
+                    number += 1
+                    if len(part) == SLICE_LINES:
+                        break
             except CofferError as error:
-                results.append(error)
-            else:
-                commands.append((_command(item), _key(item, one, number, key)))
-                results.append(None)
-        answers = iter(self._store.execute_each(commands, traceparent, dry_run=dry_run))
-        return _answer([next(answers) if result is None else result for result in results])
+                broken = error
+            if not part:
+                break
+            renew()
+            results = do_each(self._store, part, key, traceparent, dry_run=dry_run)
+            done += sum(result.status < FIRST_ERROR_STATUS for result in results)
+            yield b"".join(result_json(result) + b"\n" for result in results)
+        sums: Document = {"done": done, "refused": number - done, "complete": broken is None}
+        if broken is not None:
+            sums["problem"] = broken.problem()
+        yield orjson.dumps(sums) + b"\n"
 
 
-def _all_items(given: Sequence[object]) -> list[Item]:
-    """All of them, none with a key of its own. Raises Invalid with the index of the first fault."""
-    items: list[Item] = []
-    for number, one in enumerate(given):
-        try:
-            item = _item(one, number)
-            if item.idempotency_key is not None:
-                where = f"body.operations.{number}.idempotency_key"
-                what = "All or nothing has one key for all: send Idempotency-Key instead."
-                raise invalid([(where, what)])
-        except CofferError as error:
-            error.extra["index"] = number
-            raise
-        items.append(item)
-    return items
-
-
-def _item(given: object, number: int) -> Item:
-    """Raises Invalid, AmountInvalid."""
-    where = f"body.operations.{number}"
-    transfer = isinstance(given, dict) and "source_wallet_id" in given
-    model: type[Item] = BulkTransfer if transfer else BulkOperation
+def _read(line: bytes, number: int) -> object:
+    """What a line says, or what is wrong with it."""
     try:
-        return model.model_validate(given)
-    except ValidationError as error:
-        raise as_error(error, where) from None
+        return parse_json(line)
     except CofferError as error:
-        # An amount tells its place as if it stood alone.
-        error.extra["errors"] = [{"where": f"{where}.amount", "what": error.detail}]
-        raise
-
-
-def _command(item: Item) -> Movement:
-    id_ = uuid7()
-    told: tuple[Any, ...] = (item.reference, item.description, item.metadata)
-    if isinstance(item, BulkTransfer):
-        leg = Leg(id_, item.source_wallet_id, item.target_wallet_id, item.amount)
-        return Transfer(id_, (leg,), *told)
-    kind = Deposit if item.operation_type is OperationType.DEPOSIT else Withdraw
-    return kind(item.wallet_id, id_, item.amount, *told)
-
-
-def _key(
-    item: Item, given: object, number: int, whole: IdempotencyKey | None
-) -> IdempotencyKey | None:
-    """The item's own key, or one that follows from that of the whole."""
-    if item.idempotency_key is None and whole is None:
-        return None
-    text = orjson.dumps(["bulk", given], default=str, option=orjson.OPT_SORT_KEYS)
-    request_hash = hashlib.sha256(text).digest()
-    if item.idempotency_key is not None:
-        return IdempotencyKey(OPEN_SCOPE, item.idempotency_key, request_hash)
-    assert whole is not None  # noqa: S101 - see above
-    # A key of 255 characters has no room for a place.
-    name = hashlib.sha256(whole.key.encode()).hexdigest()
-    return IdempotencyKey(f"{whole.scope}bulk", f"{name}:{number}", request_hash)
-
-
-def _answer(results: Sequence[Outcome | CofferError]) -> Response:
-    """The bodies as they were decided, byte for byte."""
-    parts: list[bytes] = []
-    done = 0
-    for result in results:
-        outcome = (
-            result
-            if isinstance(result, Outcome)
-            else Outcome(result.status, orjson.dumps(result.problem()))
-        )
-        done += outcome.status < FIRST_ERROR_STATUS
-        replayed = b',"replayed":true' if outcome.replayed else b""
-        parts.append(b'{"status":%d%b,"body":%b}' % (outcome.status, replayed, outcome.body))
-    body = b'{"done":%d,"refused":%d,"results":[%b]}' % (
-        done,
-        len(parts) - done,
-        b",".join(parts),
-    )
-    return Response(body, 200, content_type=JSON_TYPE)
+        return invalid([(f"line.{number}", error.detail)])

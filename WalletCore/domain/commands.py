@@ -168,10 +168,11 @@ class Reverse:
 
 
 @dataclass(frozen=True, slots=True)
-class Atomic:
-    """Do all ``commands``, in their order, or none. None of them is itself Atomic."""
+class Group:
+    """Do ``commands`` in their order: all or none if ``atomic``, else each that can be done."""
 
     commands: tuple[Deposit | Withdraw | Transfer, ...]
+    atomic: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +203,7 @@ Command: TypeAlias = (
     | VoidHold
     | ExpireHold
     | Reverse
-    | Atomic
+    | Group
     | SendMessage
     | SetMessageStatus
 )

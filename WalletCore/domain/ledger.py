@@ -18,12 +18,12 @@ from WalletCore.domain import (
     wallet_rules,
 )
 from WalletCore.domain.commands import (
-    Atomic,
     CaptureHold,
     Command,
     CreateWallet,
     Deposit,
     ExpireHold,
+    Group,
     PlaceHold,
     Reverse,
     SendMessage,
@@ -63,19 +63,27 @@ class Ledger(WorkingSet):
         return answer
 
 
-def do_all(books: WorkingSet, command: Atomic) -> Accepted:
-    """Every command of a group in its order, or none; the first that cannot be is named."""
-    before = Savepoint(books)
+def do_all(books: WorkingSet, command: Group) -> Accepted:
+    """Every command of a group in its order; if it is atomic, the first that cannot be done is
+    named, and none is.
+    """
+    before = Savepoint(books) if command.atomic else None
     results: list[Document] = []
+    refused = 0
     for index, one in enumerate(command.commands):
         try:
             answer = RULES[type(one)](books, one)
         except CofferError as refusal:
-            before.roll_back()
-            refusal.extra["index"] = index
-            raise
-        results.append({"status": answer.status, "body": answer.document})
-    return Accepted(OK, {"done": len(results), "refused": 0, "results": results})
+            if before is not None:
+                before.roll_back()
+                refusal.extra["index"] = index
+                raise
+            refused += 1
+            results.append({"status": refusal.status, "body": refusal.problem()})
+        else:
+            results.append({"status": answer.status, "body": answer.document})
+    done = len(results) - refused
+    return Accepted(OK, {"done": done, "refused": refused, "results": results})
 
 
 RULES: Final[Mapping[type, Callable[[WorkingSet, Any], Accepted]]] = {
@@ -89,7 +97,7 @@ RULES: Final[Mapping[type, Callable[[WorkingSet, Any], Accepted]]] = {
     VoidHold: hold_rules.void_hold,
     ExpireHold: hold_rules.expire_hold,
     Reverse: reversal_rules.reverse,
-    Atomic: do_all,
+    Group: do_all,
     SendMessage: message_rules.send_message,
     SetMessageStatus: message_rules.set_message_status,
 }

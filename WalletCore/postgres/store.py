@@ -112,12 +112,10 @@ class PostgresStore:
         self,
         commands: Sequence[tuple[Command, IdempotencyKey | None]],
         traceparent: str | None = None,
-        *,
-        dry_run: bool = False,
     ) -> list[Outcome | CofferError]:
         """See Store."""
         return self._committer.submit_each(
-            [Submission(c, key, traceparent, dry_run=dry_run) for c, key in commands]
+            [Submission(command, key, traceparent) for command, key in commands]
         )
 
     def wallet(self, wallet_id: UUID) -> Document:

@@ -32,12 +32,12 @@ from testkit.ledgers import CURRENCIES, Gate, keyed, memory_store, postgres_stor
 from testkit.naive_model import EXPONENTS, MOST_MINOR, Model, ModelWallet
 from WalletCore.domain.commands import (
     UNSET,
-    Atomic,
     CaptureHold,
     Command,
     CreateWallet,
     Deposit,
     ExpireHold,
+    Group,
     Leg,
     PlaceHold,
     Reverse,
@@ -360,7 +360,7 @@ class LedgerMachine(RuleBasedStateMachine):
                 wallets, wallets[1:], amounts, kinds, strict=False
             )
         ]
-        self._send([(Atomic(tuple(commands)), self._key(key))])
+        self._send([(Group(tuple(commands)), self._key(key))])
 
     @rule(wallet=wallets, amount=SMALL, key=KEYS)
     def hold(self, wallet: UUID, amount: Decimal, key: str) -> None:
