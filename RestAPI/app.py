@@ -16,7 +16,7 @@ from RestAPI.endpoint import View
 from RestAPI.gate import Gate
 from RestAPI.openapi import build_document
 from RestAPI.problems import InternalError, as_error, problem_response
-from RestAPI.routes.bulk import BulkRoutes
+from RestAPI.routes.bulk import BULK, BulkRoutes
 from RestAPI.routes.events import EVENTS_PATH, EventRoutes
 from RestAPI.routes.holds import HOLDS_PATH, HoldRoutes
 from RestAPI.routes.ledger import LedgerRoutes
@@ -28,6 +28,8 @@ from RestAPI.routes.notifications import (
 )
 from RestAPI.routes.operations import OPERATIONS_PATH, OperationRoutes
 from RestAPI.routes.outside import STATIC_FOLDER, HealthRoutes, PageRoutes
+from RestAPI.routes.search import SearchRoutes
+from RestAPI.routes.statements import StatementRoutes
 from RestAPI.routes.transfers import TRANSFERS_PATH, TransferRoutes
 from RestAPI.routes.wallets import WALLETS_PATH, WalletRoutes
 from RestAPI.streams import Streams
@@ -55,7 +57,7 @@ class _Id(BaseConverter):
     the methods of the two do not mix in an Allow header.
     """
 
-    regex = rf"(?!{READ_ALL}\Z)[^/]+"
+    regex = rf"(?!(?:{READ_ALL}|{BULK})\Z)[^/]+"
 
 
 class Application(Flask):
@@ -117,7 +119,7 @@ def create_app(settings: Settings, store: Store) -> Application:
     _add(app, "GET", f"{OPERATIONS_PATH}/<operation_id>", operations.get_operation)
     _add(app, "POST", f"{OPERATIONS_PATH}/<operation_id>/reversal", operations.reverse)
 
-    _add(app, "POST", f"{OPERATIONS_PATH}/bulk", BulkRoutes(store).by_content_type())
+    _add(app, "POST", f"{OPERATIONS_PATH}/{BULK}", BulkRoutes(store).by_content_type())
 
     transfers = TransferRoutes(store)
     _add(app, "POST", TRANSFERS_PATH, transfers.transfer)
@@ -129,6 +131,11 @@ def create_app(settings: Settings, store: Store) -> Application:
     _add(app, "GET", f"{HOLDS_PATH}/<hold_id>", holds.get_hold)
     _add(app, "POST", f"{HOLDS_PATH}/<hold_id>/capture", holds.capture_hold)
     _add(app, "POST", f"{HOLDS_PATH}/<hold_id>/void", holds.void_hold)
+
+    _add(app, "GET", OPERATIONS_PATH, SearchRoutes(store).search_operations)
+
+    statements = StatementRoutes(store, settings.threads)
+    _add(app, "GET", f"{WALLETS_PATH}/<wallet_id>/statement", statements.get_statement)
 
     _add(app, "GET", f"{API}/ledger/trial-balance", LedgerRoutes(store).trial_balance)
 

@@ -62,10 +62,11 @@ class Operation:
     ``repeatable``: doing it twice is the same as once; a key is checked, and not needed.
     ``max_body_bytes``: how long the body may be. ``models``: further ones that the body's schema
     refers to. ``parameters``: further ones, as OpenAPI describes them. ``responses``: the model
-    of each answer by its status, the usual one first; None is text of ``media_type``. ``errors``:
-    the problems of its own, beside those that follow from what it takes. ``location``: what the
-    header of that name begins with on 201; the id of what was made follows, the member ``made``
-    of it.
+    of each answer by its status, the usual one first; None is text of ``media_type``.
+    ``text_type``: the type of a text that is answered in its place if that is asked for.
+    ``errors``: the problems of its own, beside those that follow from what it takes.
+    ``location``: what the header of that name begins with on 201; the id of what was made
+    follows, the member ``made`` of it.
     """
 
     tag: str
@@ -79,6 +80,7 @@ class Operation:
     parameters: tuple[Document, ...] = ()
     responses: dict[int, Model | None]
     media_type: str = JSON_TYPE
+    text_type: str | None = None
     errors: tuple[type[CofferError], ...] = ()
     location: str | None = None
     made: str = "id"

@@ -247,6 +247,8 @@ def _responses(
             "headers": _header_references(status, operation),
             "content": {operation.media_type: media},
         }
+        if operation.text_type is not None:
+            responses[str(status)]["content"][operation.text_type] = {"schema": {"type": "string"}}
     kinds: dict[int, list[type[CofferError]]] = {}
     for kind in PROBLEMS:
         if kind in _errors_of(rule, operation):

@@ -9,6 +9,7 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import chain
 from uuid import UUID
 
 from WalletCore.committer import Committer
@@ -44,7 +45,10 @@ from WalletCore.domain.working_set import wallet_not_found
 from WalletCore.expirer import HoldExpirer
 from WalletCore.memory_inbox import MemoryInbox, MemoryWorker
 from WalletCore.memory_ledger import MemoryLedger
+from WalletCore.memory_reading import memory_search, memory_statement
 from WalletCore.paging import Page, PageRequest
+from WalletCore.search import SearchFilter
+from WalletCore.statements import Statement
 from WalletCore.store import (
     IdempotencyKey,
     OperationFilter,
@@ -217,6 +221,20 @@ class MemoryStore:
             lambda entry: operation_document(entry, currency),
             lambda entry: encode_cursor("operations", entry.seq),
         )
+
+    def search(self, wanted: SearchFilter, page: PageRequest) -> Page:
+        """See Store."""
+        with self._ledger.lock:
+            entries = chain.from_iterable(self._ledger.entries.values())
+            return memory_search(self._ledger.wallets, entries, wanted, page)
+
+    def statement(
+        self, wallet_id: UUID, since: datetime | None, until: datetime | None
+    ) -> Statement:
+        """See Store."""
+        with self._ledger.lock:
+            entries = self._ledger.entries.get(wallet_id, [])
+            return memory_statement(self._wallet(wallet_id), entries, since, until)
 
     def event(self, event_id: UUID) -> Document:
         """See Store."""

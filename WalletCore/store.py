@@ -29,6 +29,8 @@ from WalletCore.domain.money import Currencies
 from WalletCore.domain.working_set import Changes
 from WalletCore.inbox import Notifications
 from WalletCore.paging import Page, PageRequest
+from WalletCore.search import SearchFilter
+from WalletCore.statements import Statement
 
 MAX_KEY_CHARACTERS = 255
 
@@ -173,6 +175,20 @@ class Store(Protocol):
 
     def operations(self, wallet_id: UUID, wanted: OperationFilter, page: PageRequest) -> Page:
         """A wallet's operations, newest first. Raises WalletNotFound, CursorInvalid."""
+
+    def search(self, wanted: SearchFilter, page: PageRequest) -> Page:
+        """Operations of all wallets, newest first; a page may be short and still have a cursor.
+
+        Raises CursorInvalid.
+        """
+
+    def statement(
+        self, wallet_id: UUID, since: datetime | None, until: datetime | None
+    ) -> Statement:
+        """What moved in [``since``, ``until``), fixed now; None: from the first entry, up to now.
+
+        A later ``until`` counts as now. Raises WalletNotFound, Invalid if that is no period.
+        """
 
     def event(self, event_id: UUID) -> Document:
         """One event of the log: a CloudEvent, and its ``status``. Raises EventNotFound."""

@@ -238,8 +238,9 @@ def _json_problems(
 def house_rule_problems(method: str, path: str, answer: Answer) -> list[str]:
     """What every answer must keep to, so that no case has to say it.
 
-    A request id; below /api/v1, JSON without a number that has a point (money is text); an error
-    is a problem document (RFC 9457) that names its own status and says what to do.
+    A request id; below /api/v1, JSON without a number that has a point (money is text), or CSV
+    where that was asked for; an error is a problem document (RFC 9457) that names its own status
+    and says what to do.
     """
     problems = []
     if not answer.headers.get("x-request-id"):
@@ -248,6 +249,8 @@ def house_rule_problems(method: str, path: str, answer: Answer) -> list[str]:
         return problems
     error = answer.status >= 400
     content_type = answer.headers.get("content-type", "")
+    if not error and "format=csv" in path.partition("?")[2].split("&"):
+        return problems if content_type.startswith("text/csv;") else [*problems, "it is no CSV"]
     if content_type != ("application/problem+json" if error else "application/json"):
         problems.append(f"the Content-Type is {content_type!r}")
     try:

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 TAG: Final = "Operations"
 
+BULK: Final = "bulk"
+"""Where the path of an operation has its id."""
+
 SLICE_LINES: Final = 500
 """Lines of a stream that are done, and answered, together."""
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
 
+import orjson
+
+from RestAPI.statement_formats import json_parts
 from WalletCore.documents import event_document
 from WalletCore.domain.events import EventType, wallet_event
 from WalletCore.domain.model import (
@@ -23,6 +26,7 @@ from WalletCore.domain.model import (
 from WalletCore.domain.money import Currency
 from WalletCore.domain.notices import notice
 from WalletCore.inbox import Notification, notification_document
+from WalletCore.statements import Statement
 
 _USD = Currency("USD", 2)
 _MADE = datetime(2030, 1, 31, 12, 0, tzinfo=UTC)
@@ -64,6 +68,23 @@ _entry = Entry(
 
 WALLET_EXAMPLE: Final[Document] = wallet_document(_wallet)
 OPERATION_EXAMPLE: Final[Document] = operation_document(_entry, _USD)
+STATEMENT_EXAMPLE: Final[Document] = orjson.loads(
+    b"".join(
+        json_parts(
+            Statement(
+                wallet_id=_WALLET_ID,
+                currency=_USD,
+                since=_MADE,
+                until=_MOVED + timedelta(hours=1),
+                after_seq=0,
+                last_seq=1,
+                opening_minor=0,
+                closing_minor=1050,
+                read_slice=lambda _after_seq, _last_seq: [_entry],
+            )
+        )
+    )
+)
 _event = wallet_event(
     _EVENT_ID,
     EventType.OPERATION_COMPLETED,
@@ -105,6 +126,7 @@ ANSWER_EXAMPLES: Final[dict[str, Document]] = {
     "WalletPage": {"items": [WALLET_EXAMPLE], "next_cursor": None},
     "Operation": OPERATION_EXAMPLE,
     "OperationPage": {"items": [OPERATION_EXAMPLE], "next_cursor": None},
+    "Statement": STATEMENT_EXAMPLE,
     "CloudEvent": EVENT_EXAMPLE,
     "Message": MESSAGE_EXAMPLE,
     "Notification": NOTIFICATION_EXAMPLE,

@@ -7,7 +7,9 @@ Only valid data is touched; what it generates to be refused goes out as it is.
   wallet. Whole numbers within the range of every currency are right for all of them.
 * What is all or nothing has one key, that of the request.
 * A cursor is one that an earlier answer gave. None is made up here.
-* Metadata has a limit in bytes and in depth.
+* Metadata has a limit in bytes and in depth; in a query it is JSON.
+* A statement's period has its beginning before its end, and that is at most now.
+* Amounts in a query need a currency.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ def before_call(_context: Any, case: Any, _kwargs: Any) -> None:
         return
     if isinstance(case.query, dict):
         case.query.pop("cursor", None)
+        _narrow_query(case.query, case.path)
     if not isinstance(case.body, dict):
         return
     _narrow(case.body)
@@ -53,6 +56,21 @@ def _narrow(body: dict[str, Any]) -> None:
             body[name] = _whole(body[name])
     if body.get("source_wallet_id") == body.get("target_wallet_id") is not None:
         body["target_wallet_id"] = str(uuid.uuid4())
+
+
+def _narrow_query(query: dict[str, Any], path: str) -> None:
+    if path.endswith("/statement") and "from" in query:
+        if "to" in query:
+            del query["from"]
+        else:
+            query["from"] = "2020-01-31T12:00:00Z"
+    if "metadata" in query:
+        query["metadata"] = '{"order":"A-1001"}'
+    for name in {"min_amount", "max_amount"} & query.keys():
+        if "currency" in query:
+            query[name] = _whole(query[name])
+        else:
+            del query[name]
 
 
 def _whole(amount: Any) -> str:

@@ -39,7 +39,7 @@ _WALLET = (
     wallets.c.updated_at,
     wallets.c.max_balance,
 )
-_ENTRY = (
+ENTRY = (
     entries.c.wallet_id,
     entries.c.seq,
     entries.c.operation_id,
@@ -66,18 +66,19 @@ _HOLD = (
     holds.c.created_at,
     holds.c.updated_at,
 )
+"""The columns of an entry, in the order in which ``entry_of_row`` takes them."""
 
 WALLET = select(*_WALLET).where(wallets.c.id == bindparam("wallet_id"))
 WALLET_CURRENCY = select(wallets.c.currency).where(wallets.c.id == bindparam("wallet_id"))
 OPERATION = (
-    select(*_ENTRY, wallets.c.currency)
+    select(*ENTRY, wallets.c.currency)
     .join(wallets, wallets.c.id == entries.c.wallet_id)
     .where(entries.c.operation_id == bindparam("operation_id"))
     .order_by(entries.c.delta)
 )
 """Both sides of a movement between wallets, the one that gave first."""
 TRANSFER = (
-    select(*_ENTRY, wallets.c.currency)
+    select(*ENTRY, wallets.c.currency)
     .join(wallets, wallets.c.id == entries.c.wallet_id)
     .where(
         entries.c.related_id == bindparam("transfer_id"),
@@ -158,7 +159,7 @@ def operations_page(
     because time never runs backwards inside a wallet; so every page is one range of the key.
     """
     mine = entries.c.wallet_id == wallet_id
-    query = select(*_ENTRY).where(mine).order_by(entries.c.seq.desc()).limit(rows)
+    query = select(*ENTRY).where(mine).order_by(entries.c.seq.desc()).limit(rows)
     for moment, keep in (
         (wanted.since, entries.c.seq.__gt__),
         (wanted.until, entries.c.seq.__le__),

@@ -56,7 +56,11 @@ from WalletCore.postgres.event_log import read_log
 from WalletCore.postgres.locking import entry_of_row, hold_of_row, wallet_of_row
 from WalletCore.postgres.notifications import PostgresNotifications
 from WalletCore.postgres.partitions import PartitionKeeper
+from WalletCore.postgres.search_queries import search_entries
+from WalletCore.postgres.statement_queries import read_statement
 from WalletCore.postgres.transactions import PostgresTransactions
+from WalletCore.search import SearchFilter
+from WalletCore.statements import Statement
 from WalletCore.store import IdempotencyKey, OperationFilter, Outcome, WalletFilter
 
 READ_TRIES: Final = 3
@@ -223,6 +227,16 @@ class PostgresStore:
             lambda entry: operation_document(entry, currency),
             lambda entry: encode_cursor("operations", entry.seq),
         )
+
+    def search(self, wanted: SearchFilter, page: PageRequest) -> Page:
+        """See Store."""
+        return search_entries(self._read, self.currencies, wanted, page)
+
+    def statement(
+        self, wallet_id: UUID, since: datetime | None, until: datetime | None
+    ) -> Statement:
+        """See Store."""
+        return read_statement(self._read, self.currencies, wallet_id, since, until)
 
     def event(self, event_id: UUID) -> Document:
         """See Store."""

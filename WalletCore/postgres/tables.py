@@ -135,6 +135,21 @@ entries = Table(
         "related_id",
         postgresql_where=text("related_id IS NOT NULL"),
     ),
+    Index(
+        "ix_entries_reference_operation_id_wallet_id",
+        "reference",
+        "operation_id",
+        "wallet_id",
+        postgresql_where=text("reference IS NOT NULL"),
+    ),
+    Index(
+        "ix_entries_metadata",
+        "metadata",
+        postgresql_using="gin",
+        postgresql_ops={"metadata": "jsonb_path_ops"},
+        postgresql_with={"fastupdate": "off"},
+        postgresql_where=text("metadata <> '{}'::jsonb"),
+    ),
 )
 
 holds = Table(

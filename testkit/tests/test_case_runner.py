@@ -78,6 +78,19 @@ def test_house_rules(answer: Answer, told: str) -> None:
         Runner(always(answer)).run(make_case(get_step()))
 
 
+def test_csv_is_right_where_it_was_asked_for_and_nowhere_else() -> None:
+    table = Answer(200, {"x-request-id": "r-1", "content-type": "text/csv; a=b"}, b"a,b\r\n")
+    step = get_step()
+    asked = {**step, "request": {"method": "GET", "path": "/api/v1/x?from=1&format=csv"}}
+    Runner(always(table)).run(make_case(asked))
+    with pytest.raises(CaseError, match="it is no CSV"):
+        Runner(always(make_answer({}))).run(make_case(asked))
+    with pytest.raises(CaseError, match="Content-Type"):
+        Runner(always(table)).run(make_case(step))
+    with pytest.raises(CaseError, match="expected"):
+        Runner(always(make_answer({}, 404))).run(make_case({**asked, "expect": {"status": 404}}))
+
+
 @pytest.mark.parametrize("member", sorted(PROBLEM))
 def test_an_error_is_a_whole_problem_document(member: str) -> None:
     case = make_case(get_step({"status": 404}))
