@@ -132,7 +132,9 @@ def _decide_one(
     ):
         return counted(busy())
     if submission.dry_run:
-        answer = ledger.try_out(submission.command)
+        needs = submission.needs
+        ids = {*needs.wallets, *needs.messages, *needs.holds, *needs.originals}
+        answer = ledger.try_out(submission.command, ids)
     else:
         answer = ledger.decide(submission.command, submission.traceparent)
     if isinstance(answer, Accepted):

@@ -7,8 +7,9 @@ leaves no trace, because every rule checks everything before it changes anything
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final, TypeAlias
+from uuid import UUID
 
 from WalletCore.domain import (
     hold_rules,
@@ -55,9 +56,9 @@ class Ledger(WorkingSet):
         except CofferError as refusal:
             return refusal.with_traceback(None)
 
-    def try_out(self, command: Command) -> Answer:
-        """What ``decide`` would answer now; nothing is changed."""
-        before = Savepoint(self)
+    def try_out(self, command: Command, ids: Collection[UUID]) -> Answer:
+        """What ``decide`` would answer now; nothing is changed. ``ids``: of all that it needs."""
+        before = Savepoint(self, ids)
         answer = self.decide(command)
         before.roll_back()
         return answer
@@ -67,7 +68,7 @@ def do_all(books: WorkingSet, command: Group) -> Accepted:
     """Every command of a group in its order; if it is atomic, the first that cannot be done is
     named, and none is.
     """
-    before = Savepoint(books) if command.atomic else None
+    before = Savepoint(books, _wallets_of(command)) if command.atomic else None
     results: list[Document] = []
     refused = 0
     for index, one in enumerate(command.commands):
@@ -84,6 +85,16 @@ def do_all(books: WorkingSet, command: Group) -> Accepted:
             results.append({"status": answer.status, "body": answer.document})
     done = len(results) - refused
     return Accepted(OK, {"done": done, "refused": refused, "results": results})
+
+
+def _wallets_of(command: Group) -> set[UUID]:
+    ids: set[UUID] = set()
+    for one in command.commands:
+        if isinstance(one, Transfer):
+            ids.update(id_ for leg in one.legs for id_ in (leg.source_id, leg.target_id))
+        else:
+            ids.add(one.wallet_id)
+    return ids
 
 
 RULES: Final[Mapping[type, Callable[[WorkingSet, Any], Accepted]]] = {

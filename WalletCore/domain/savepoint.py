@@ -5,7 +5,7 @@ for what is only tried out.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
@@ -13,42 +13,43 @@ from WalletCore.domain.working_set import WorkingSet
 
 
 class Savepoint:
-    """Remembers ``books`` as they are now."""
+    """Remembers of ``books`` what is to be done next may change: the rows with these ``ids``."""
 
-    def __init__(self, books: WorkingSet) -> None:
+    def __init__(self, books: WorkingSet, ids: Collection[UUID]) -> None:
         self._books = books
+        tables: tuple[dict[UUID, Any], ...] = (
+            books.wallets,
+            books.messages,
+            books.holds,
+            books.originals,
+        )
         self._rows = [
-            (rows, {id_: copy.copy(row) for id_, row in rows.items()}) for rows in _tables(books)
+            (row, copy.copy(row)) for rows in tables for id_ in ids if (row := rows.get(id_))
         ]
         changes = books.changes
         self._entries, self._events = len(changes.entries), len(changes.events)
-        noted: Sequence[dict[UUID, Any]] = (
-            changes.created,
-            changes.changed,
-            changes.placed,
-            changes.held,
-            changes.sent,
-            changes.marked,
-        )
+        noted: tuple[dict[UUID, Any], ...] = (changes.changed, changes.held, changes.marked)
         self._noted = [(each, dict(each)) for each in noted]
         self._described = set(changes.described)
+        made: tuple[tuple[dict[UUID, Any], dict[UUID, Any]], ...] = (
+            (changes.created, books.wallets),
+            (changes.placed, books.holds),
+            (changes.sent, books.messages),
+        )
+        self._made = [(each, rows, len(each)) for each, rows in made]
 
     def roll_back(self) -> None:
         """Put everything back. The objects stay the same, because others may have them, too."""
-        for rows, before in self._rows:
-            for id_ in rows.keys() - before.keys():
-                del rows[id_]
-            for id_, row in rows.items():
-                for name in row.__slots__:
-                    setattr(row, name, getattr(before[id_], name))
+        for row, before in self._rows:
+            for name in row.__slots__:
+                setattr(row, name, getattr(before, name))
+        for made, rows, count in self._made:
+            for id_ in list(made)[count:]:
+                del made[id_], rows[id_]
         changes = self._books.changes
         del changes.entries[self._entries :]
         del changes.events[self._events :]
-        for noted, before in self._noted:
+        for noted, earlier in self._noted:
             noted.clear()
-            noted.update(before)
+            noted.update(earlier)
         changes.described = self._described
-
-
-def _tables(books: WorkingSet) -> tuple[dict[UUID, Any], ...]:
-    return books.wallets, books.messages, books.holds, books.originals
