@@ -88,12 +88,14 @@ PROBLEM: Final[Document] = {
         "index": {
             "type": "integer",
             "minimum": 0,
-            "description": "Of many that are all or nothing: the one that cannot be done.",
+            "description": "Of many that are all or nothing: the one that cannot be done, counted "
+            "from 0.",
         },
         "leg": {
             "type": "integer",
             "minimum": 0,
-            "description": "Of a transfer with several legs: the one that cannot be done.",
+            "description": "Of a transfer with several legs: the one that cannot be done, counted "
+            "from 0.",
         },
         "remaining": {
             "type": "string",

@@ -52,7 +52,7 @@ class Submission:
 
     ``claim`` belongs to whoever gets it first: the committer, which then does the command, or the
     waiting thread, which then gives it up. So a command that is given up was certainly not done.
-    ``weight``: how many commands it is. ``dry_run``: only tried out, and not remembered.
+    ``weight``: how many movements it is. ``dry_run``: only tried out, and not remembered.
     """
 
     __slots__ = (
@@ -77,7 +77,7 @@ class Submission:
     ) -> None:
         self.command = command
         self.dry_run = dry_run
-        self.weight = len(command.commands) if isinstance(command, Group) else 1
+        self.weight = _weight_of(command)
         self.needs = needs_of(command)
         self.key = key
         self.traceparent = traceparent
@@ -149,6 +149,12 @@ def _decide_one(
 def needs_of(command: Command) -> Needs:
     """What ``command`` needs of what exists."""
     return _NEEDS[type(command)](command)
+
+
+def _weight_of(command: Command) -> int:
+    if isinstance(command, Group):
+        return sum(_weight_of(one) for one in command.commands)
+    return len(command.legs) if isinstance(command, Transfer) else 1
 
 
 def _needs_of_transfer(command: Transfer) -> Needs:

@@ -18,7 +18,19 @@ import pytest
 from uuid_utils.compat import uuid7
 
 import RestAPI
-from testkit.ledgers import audit, deposit, new_wallet, postgres_store, withdraw
+from RestAPI.tests.damages import DAMAGES, DAMAGES_BETWEEN
+from testkit.ledgers import (
+    audit,
+    capture,
+    deposit,
+    new_wallet,
+    place_hold,
+    postgres_store,
+    reverse,
+    transfer,
+    void,
+    withdraw,
+)
 from testkit.services import TestDatabases
 from WalletCore.domain.commands import UpdateWallet
 from WalletCore.domain.model import WalletStatus
@@ -30,101 +42,7 @@ ROOT: Final = Path(RestAPI.__file__).parents[1]
 COMMAND_TIMEOUT_SECONDS: Final = 60
 MIN_RUNS_UNDER_LOAD: Final = 3
 
-ADD_ENTRY: Final = (
-    "INSERT INTO coffer.entries (wallet_id, seq, operation_id, operation_type, delta, "
-    "balance_after, counterparty, metadata, created_at) "
-)
-ADD_EVENT: Final = "INSERT INTO coffer.events (id, wallet_id, seq, type, body, created_at) "
-DAMAGES: Final = {
-    "a balance that was changed": (
-        "UPDATE coffer.wallets SET balance = balance + 1 WHERE id = %(wallet)s",
-        "balance",
-    ),
-    "a balance_after that is wrong": (
-        "UPDATE coffer.entries SET balance_after = 7 WHERE wallet_id = %(wallet)s AND seq = 2",
-        "seq 2",
-    ),
-    "a delta that was changed": (
-        "UPDATE coffer.entries SET delta = delta + 1 WHERE wallet_id = %(wallet)s AND seq = 2",
-        "seq 2",
-    ),
-    "a gap in seq": (
-        "DELETE FROM coffer.entries WHERE wallet_id = %(wallet)s AND seq = 2",
-        "seq 2",
-    ),
-    "a first entry that is missing": (
-        "DELETE FROM coffer.entries WHERE wallet_id = %(wallet)s AND seq = 1",
-        "seq 1",
-    ),
-    "a last entry that is missing": (
-        "DELETE FROM coffer.entries WHERE wallet_id = %(wallet)s AND seq = 3",
-        "entry_seq",
-    ),
-    "all entries missing": (
-        "DELETE FROM coffer.entries WHERE wallet_id = %(wallet)s",
-        "entry_seq",
-    ),
-    "a version that is wrong": (
-        "UPDATE coffer.wallets SET version = version + 1 WHERE id = %(wallet)s",
-        "version",
-    ),
-    "an entry_seq that is wrong": (
-        "UPDATE coffer.wallets SET entry_seq = entry_seq - 1 WHERE id = %(wallet)s",
-        "entr",
-    ),
-    "an event that is missing": (
-        "DELETE FROM coffer.events WHERE wallet_id = %(wallet)s AND seq = 2",
-        "walletseq",
-    ),
-    "a first event that is missing": (
-        "DELETE FROM coffer.events WHERE wallet_id = %(wallet)s AND seq = 1",
-        "walletseq",
-    ),
-    "a last event that is missing": (
-        "DELETE FROM coffer.events WHERE wallet_id = %(wallet)s AND seq = 4",
-        "version",
-    ),
-    "all events missing": (
-        "DELETE FROM coffer.events WHERE wallet_id = %(wallet)s",
-        "version",
-    ),
-    "an event twice": (
-        ADD_EVENT + "VALUES (%(new)s, %(wallet)s, 3, 'coffer.operation.completed', '{}', now())",
-        "walletseq",
-    ),
-    "an event of another kind than its entry": (
-        "UPDATE coffer.events SET type = 't' WHERE wallet_id = %(wallet)s AND seq = 3",
-        "events of operations",
-    ),
-    "an entry that its wallet never counted": (
-        ADD_ENTRY + "VALUES (%(wallet)s, 4, %(new)s, 'DEPOSIT', 1, 501, 'external', '{}', now())",
-        "entr",
-    ),
-    "an entry far beyond what its wallet counted": (
-        ADD_ENTRY + "VALUES (%(wallet)s, 99, %(new)s, 'DEPOSIT', 1, 501, 'external', '{}', now())",
-        "entr",
-    ),
-    "an event that its wallet never counted": (
-        ADD_EVENT + "VALUES (%(new)s, %(wallet)s, 5, 'coffer.wallet.updated', '{}', now())",
-        "version",
-    ),
-    "an entry of no wallet": (
-        ADD_ENTRY + "VALUES (%(new)s, 1, %(new)s, 'DEPOSIT', 1, 1, 'external', '{}', now())",
-        "does not exist",
-    ),
-    "an event of no wallet": (
-        ADD_EVENT + "VALUES (%(new)s, %(new)s, 1, 'coffer.wallet.created', '{}', now())",
-        "does not exist",
-    ),
-    "a wallet that is missing": (
-        "DELETE FROM coffer.wallets WHERE id = %(wallet)s",
-        "does not exist",
-    ),
-}
-"""What can be wrong, how a test makes it so, and a word that the verdict must contain."""
-
-
-TABLES: Final = ("wallets", "entries", "events")
+TABLES: Final = ("wallets", "entries", "events", "holds")
 
 
 @contextmanager
@@ -161,7 +79,9 @@ def ledger(saved: tuple[str, list[UUID]]) -> tuple[str, list[UUID]]:
 
 
 def fill(url: str) -> list[UUID]:
-    """Five wallets with three entries and four changes each, and one that has none."""
+    """Five wallets with three entries and four changes each, one that gave money to another one
+    and has an open hold of 2.00, the other one, and one that has no entry.
+    """
     with postgres_store(url) as store:
         wallets = [new_wallet(store) for _ in range(5)]
         for wallet_id in wallets:
@@ -169,15 +89,22 @@ def fill(url: str) -> list[UUID]:
             store.execute(deposit(wallet_id, 2))
             store.execute(withdraw(wallet_id, 2))
             store.execute(withdraw(wallet_id, 100))
+        source_id, target_id = new_wallet(store, balance=10), new_wallet(store)
+        moved = transfer(source_id, target_id, 4)
+        kept, released = place_hold(source_id, 3), place_hold(source_id, 1)
+        for command in (moved, kept, released, capture(kept, 1, final=False, target_id=target_id)):
+            assert store.execute(command).status < 300
+        assert store.execute(void(released)).status == 200
+        assert store.execute(reverse(store, moved.legs[0].operation_id, 2)).status == 201
         new_wallet(store)
-    return wallets
+    return [*wallets, source_id, target_id]
 
 
 def damage(url: str, kind: str, wallet_id: UUID) -> UUID:
-    """Do one of DAMAGES; the answer is the id that it may have used."""
+    """Do one of the damages; the answer is the id that it may have used."""
     new = uuid7()
     with without_triggers(url) as connection:
-        statement, _ = DAMAGES[kind]
+        statement, _ = (DAMAGES | DAMAGES_BETWEEN)[kind]
         changed = connection.execute(statement.encode(), {"wallet": wallet_id, "new": new})
         assert changed.rowcount > 0
     return new
@@ -210,7 +137,7 @@ def test_a_clean_ledger_is_clean(
     with postgres_store(fresh_postgres_url) as store:
         for status in (WalletStatus.FROZEN, WalletStatus.ACTIVE):
             store.execute(UpdateWallet(wallets[0], status=status))
-    assert verdict(fresh_postgres_url) == Progress(6, 15)
+    assert verdict(fresh_postgres_url) == Progress(8, 22)
     assert audit(fresh_postgres_url) == []
 
 
@@ -234,13 +161,30 @@ def test_every_kind_of_damage_is_found_and_named(
     assert DAMAGES[kind][1] in difference
 
 
+@pytest.mark.parametrize("rows", [2, 1000])
+@pytest.mark.parametrize("kind", DAMAGES_BETWEEN)
+def test_damage_to_holds_and_between_wallets_is_found_and_named(
+    ledger: tuple[str, list[UUID]], monkeypatch: pytest.MonkeyPatch, kind: str, rows: int
+) -> None:
+    monkeypatch.setattr(verify_module, "WALLETS_PER_SLICE", rows)
+    monkeypatch.setattr(verify_module, "ROWS_PER_SLICE", rows)
+    url, wallets = ledger
+    damage(url, kind, wallets[5])
+    difference = verdict(url).difference
+    assert difference is not None
+    assert str(wallets[5]) in difference
+    assert DAMAGES_BETWEEN[kind][1] in difference
+    # The audit has found it as well, with SQL of its own.
+    assert audit(url) != []
+
+
 def test_the_command_says_what_it_found_and_exits_with_it(
     ledger: tuple[str, list[UUID]],
 ) -> None:
     url, wallets = ledger
     clean = run_command(url)
     assert clean.returncode == 0, clean.stderr
-    assert "6 wallets" in clean.stdout
+    assert "8 wallets" in clean.stdout
     damage(url, "a balance that was changed", wallets[3])
     different = run_command(url)
     assert different.returncode == 1
@@ -269,9 +213,14 @@ def test_load_gives_no_false_alarm(
             number = thread
             while not ended.is_set():
                 number += 1
-                wallet_id = wallets[number * 7 % len(wallets)]
+                wallet_id, other_id = (wallets[n * 7 % len(wallets)] for n in (number, number + 1))
                 command: Any = (deposit if number % 3 else withdraw)(wallet_id)
                 store.execute(command)
+                store.execute(transfer(wallet_id, other_id))
+                store.execute(placed := place_hold(wallet_id, 2))
+                store.execute(capture(placed, 1, final=False, target_id=other_id))
+                if number % 4:
+                    store.execute(void(placed))
                 if number % 25 == 0:
                     wallets.append(new_wallet(store, balance=1))
                     store.execute(UpdateWallet(wallets[-1], name=str(number)))

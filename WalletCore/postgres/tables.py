@@ -170,6 +170,7 @@ holds = Table(
     CheckConstraint("captured BETWEEN 0 AND amount", name="captured_range"),
     CheckConstraint("status IN ('open', 'captured', 'voided', 'expired')", name="status"),
     Index("ix_holds_id", "id"),
+    Index("ix_holds_wallet_id_id", "wallet_id", "id", postgresql_where=text("status = 'open'")),
     Index("ix_holds_expires_at", "expires_at", postgresql_where=text("status = 'open'")),
 )
 """Whoever changes a hold has locked its wallet. While it is open, ``amount - captured`` is part of

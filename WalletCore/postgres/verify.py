@@ -1,8 +1,10 @@
-"""Replays the ledger: every wallet against its entries and its events, while the service runs.
+"""Replays the ledger: every wallet against its entries, its events and its holds, and both sides of
+what moved between wallets, while the service runs.
 
 Wallets, entries and events are read in the same order, in short slices, and compared side by side.
 What was added after a wallet was read lies beyond its ``entry_seq`` and ``version`` and is left
-alone, so that load gives no false alarm.
+alone; what changes, holds, is read in one statement with its wallet, and so are both sides of a
+movement. So load gives no false alarm.
 """
 
 from __future__ import annotations
@@ -37,14 +39,24 @@ FIRST_ID: Final = UUID(int=0)
 LAST_ID: Final = UUID(int=2**128 - 1)
 
 WALLETS = text(
-    "SELECT id, balance, version, entry_seq, created_at FROM coffer.wallets WHERE id > :after "
-    "ORDER BY id LIMIT :rows"
+    "SELECT w.id, w.balance, w.version, w.entry_seq, w.created_at, w.held, h.total "
+    "FROM coffer.wallets w CROSS JOIN LATERAL ("
+    "SELECT coalesce(sum(amount - captured), 0)::bigint AS total FROM coffer.holds "
+    "WHERE wallet_id = w.id AND status = 'open') h "
+    "WHERE w.id > :after ORDER BY w.id LIMIT :rows"
 )
+"""Each with what its open holds keep back."""
 ENTRIES = text(
-    "SELECT wallet_id, seq, delta, balance_after FROM coffer.entries "
-    "WHERE (wallet_id, seq) > (:wallet_id, :seq) AND wallet_id <= :until "
-    "ORDER BY wallet_id, seq LIMIT :rows"
+    "SELECT e.wallet_id, e.seq, e.delta, e.balance_after, e.operation_id, "
+    "e.counterparty = 'external' OR o.found IS NOT NULL "
+    "FROM coffer.entries e LEFT JOIN LATERAL ("
+    "SELECT true AS found FROM coffer.entries WHERE e.counterparty <> 'external' "
+    "AND operation_id = e.operation_id AND wallet_id::text = e.counterparty "
+    "AND counterparty = e.wallet_id::text AND delta = -e.delta LIMIT 1) o ON true "
+    "WHERE (e.wallet_id, e.seq) > (:wallet_id, :seq) AND e.wallet_id <= :until "
+    "ORDER BY e.wallet_id, e.seq LIMIT :rows"
 )
+"""Each with whether its other side is where it says; both came in one transaction."""
 EVENTS = text(
     "SELECT wallet_id, seq, type FROM coffer.events "
     "WHERE (wallet_id, seq) > (:wallet_id, :seq) AND wallet_id <= :until "
@@ -78,6 +90,8 @@ class _Tally:
     version: int
     entry_seq: int
     created_at: datetime
+    held_minor: int
+    open_holds_minor: int
     seq: int = 0
     sum_minor: int = 0
     first_event: int = 0
@@ -163,7 +177,7 @@ class _Verifier:
                 seq = MAX_POSITION
 
     def _entry(self, tally: _Tally, row: Any) -> bool:
-        _, seq, delta_minor, balance_after_minor = row
+        _, seq, delta_minor, balance_after_minor, operation_id, paired = row
         if seq > tally.entry_seq:
             tally.later_entry = seq
             return False
@@ -176,6 +190,11 @@ class _Verifier:
             raise _Different(
                 f"wallet {tally.id}: entry seq {seq} says a balance of {balance_after_minor} "
                 f"after it, the entries add up to {tally.sum_minor} (minor units)"
+            )
+        if not paired:
+            raise _Different(
+                f"wallet {tally.id}: entry seq {seq}, operation {operation_id}, has no other side "
+                "in the wallet that it names"
             )
         return True
 
@@ -204,6 +223,11 @@ class _Verifier:
             raise _Different(
                 f"{name}: balance is {tally.balance_minor}, its entries add up to "
                 f"{tally.sum_minor} (minor units)"
+            )
+        if tally.held_minor != tally.open_holds_minor:
+            raise _Different(
+                f"{name}: held is {tally.held_minor}, its open holds keep "
+                f"{tally.open_holds_minor} (minor units)"
             )
         whole_log = tally.created_at >= self._log_start
         if tally.version != tally.event_seq and (tally.event_seq or whole_log):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
@@ -19,12 +19,19 @@ from uuid_utils.compat import uuid7
 from testkit.ledgers import memory_store, postgres_store
 from testkit.services import TestDatabases
 from WalletCore.domain.commands import (
+    CaptureHold,
     Command,
     CreateWallet,
     Deposit,
+    ExpireHold,
+    Leg,
+    PlaceHold,
+    Reverse,
     SendMessage,
     SetMessageStatus,
+    Transfer,
     UpdateWallet,
+    VoidHold,
     Withdraw,
 )
 from WalletCore.domain.events import SOURCE, EventType
@@ -40,7 +47,9 @@ BODIES: Final = "SELECT body FROM coffer.events ORDER BY position"
 
 def produce(store: Store) -> None:
     """At least one event of every type, some of them traced, some of nobody."""
-    owned, other, message = uuid7(), uuid7(), uuid7()
+    owned, other, friend, message = uuid7(), uuid7(), uuid7(), uuid7()
+    captured, voided, expired, operation = uuid7(), uuid7(), uuid7(), uuid7()
+    hour, one = timedelta(hours=1), Decimal(1)
     metadata = {"tags": ["gift", 2, None], "é": {"nested": True}}
     commands: list[Command] = [
         CreateWallet(owned, "USD", owner="alice", name="Sävings", metadata=metadata),
@@ -51,6 +60,16 @@ def produce(store: Store) -> None:
         UpdateWallet(owned, status=WalletStatus.ACTIVE),
         CreateWallet(other, "JPY"),
         UpdateWallet(other, status=WalletStatus.CLOSED),
+        CreateWallet(friend, "USD", max_balance=Decimal(100)),
+        Transfer(uuid7(), (Leg(operation, owned, friend, one),), "rent", "May", metadata),
+        PlaceHold(owned, captured, one, hour, "order-2", "second", metadata),
+        CaptureHold(owned, captured, uuid7(), Decimal("0.25"), final=False, target_id=friend),
+        CaptureHold(owned, captured, uuid7()),
+        PlaceHold(owned, voided, one, hour),
+        VoidHold(owned, voided),
+        PlaceHold(owned, expired, one, timedelta(0)),
+        ExpireHold(owned, expired),
+        Reverse(operation, (owned, friend), uuid7(), Decimal("0.75"), reference="rent"),
         SendMessage(message, "bob", "Your parcel\nhas arrived."),
         SetMessageStatus(message, MessageStatus.PROCESSED),
     ]

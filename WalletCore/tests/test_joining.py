@@ -15,17 +15,23 @@ from testkit.ledgers import (
     Gate,
     audit,
     balance_of,
+    capture,
     code_of,
     deposit,
     keyed,
+    legs,
     new_wallet,
+    place_hold,
     postgres_store,
+    reverse,
     sizes_of,
+    transfer,
+    void,
     withdraw,
 )
 from testkit.waiting import eventually
 from WalletCore import committer
-from WalletCore.domain.commands import CreateWallet
+from WalletCore.domain.commands import CreateWallet, Transfer
 from WalletCore.domain.errors import NotStorable, Overloaded
 from WalletCore.postgres import connect
 from WalletCore.postgres.connect import connection_info
@@ -109,6 +115,64 @@ def test_a_command_for_another_wallet_goes_into_the_next_batch(
     assert [balance_of(store, wallet) for wallet in (hot, cold)] == [2, 1]
 
 
+def test_what_needs_more_than_the_batch_has_goes_into_the_next_one(
+    fresh_postgres_url: str, store: PostgresStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another wallet, a hold or an operation: nothing of them is locked or read yet."""
+    hot, cold = new_wallet(store, balance=9), new_wallet(store)
+    moved, placed = transfer(hot, cold, 2), place_hold(hot, 2)
+    for command in (moved, placed):
+        assert store.execute(command).status == 201
+    gate, sizes = Gate(store), sizes_of(store, monkeypatch)
+    with batch_at_the_lock(fresh_postgres_url, gate, hot):
+        later = [
+            gate.submit(transfer(hot, cold)),
+            gate.submit(capture(placed, 1, final=False)),
+            gate.submit(reverse(store, moved.legs[0].operation_id)),
+            gate.submit(void(placed)),
+        ]
+        joined = [gate.submit(place_hold(hot)), gate.submit(withdraw(hot))]
+    assert {code_of(future.result()) for future in (*joined, *later)} == {""}
+    assert sizes == [3, 4]
+    assert [balance_of(store, wallet) for wallet in (hot, cold)] == [9 + 1 - 1 - 1 - 1, 1]
+
+
+def test_what_the_batch_has_of_holds_and_operations_can_be_used_by_all(
+    fresh_postgres_url: str, store: PostgresStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hot, cold = new_wallet(store, balance=9), new_wallet(store)
+    moved, placed = transfer(hot, cold, 2), place_hold(hot, 2)
+    for command in (moved, placed):
+        assert store.execute(command).status == 201
+    operation_id = moved.legs[0].operation_id
+    gate, sizes = Gate(store), sizes_of(store, monkeypatch)
+    with (
+        psycopg.connect(connection_info(fresh_postgres_url)) as other,
+        psycopg.connect(connection_info(fresh_postgres_url), autocommit=True) as watcher,
+    ):
+        gate.shut()
+        first = [
+            gate.submit(reverse(store, operation_id, 1)),
+            gate.submit(capture(placed, 1, final=False, target_id=cold)),
+        ]
+        other.execute("SELECT FROM coffer.wallets WHERE id = %s FOR UPDATE", (hot,))
+        gate.open()
+        eventually(lambda: waits(watcher), "the batch at the lock")
+        joined = [
+            gate.submit(reverse(store, operation_id)),
+            gate.submit(reverse(store, operation_id)),
+            gate.submit(transfer(hot, cold, 4)),
+            gate.submit(void(placed)),
+            gate.submit(capture(placed)),
+        ]
+    assert {code_of(future.result()) for future in first} == {""}
+    assert [code_of(future.result()) for future in joined] == [
+        *("", "not_reversible", "", "", "hold_already_resolved")
+    ]
+    assert sizes == [1, 7]
+    assert [balance_of(store, wallet) for wallet in (hot, cold)] == [4, 5]
+
+
 def test_a_key_that_is_locked_elsewhere_is_left_for_the_next_batch(
     fresh_postgres_url: str, store: PostgresStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -155,6 +219,37 @@ def test_a_batch_and_those_that_join_it_stay_within_the_limit(
     assert {future.result().status for future in sent} == {200}
     assert sizes == [3, 3, 1]
     assert balance_of(store, hot) == 7
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(6, [1, 2, 2, 2]), (5, [1] * 7), (1, [1] * 7)])
+def test_a_transfer_counts_by_its_legs(
+    fresh_postgres_url: str,
+    store: PostgresStore,
+    monkeypatch: pytest.MonkeyPatch,
+    limit: int,
+    expected: list[int],
+) -> None:
+    """Both in what is gathered and in what joins, so that no batch holds its locks for long."""
+    one, two = new_wallet(store, balance=9), new_wallet(store)
+    monkeypatch.setattr(committer, "MAX_BATCH_COMMANDS", limit)
+    gate, sizes = Gate(store), sizes_of(store, monkeypatch)
+
+    def there_and_back_and_there() -> Transfer:
+        return legs((one, two, 1), (two, one, 1), (one, two, 1))
+
+    with (
+        psycopg.connect(connection_info(fresh_postgres_url)) as other,
+        psycopg.connect(connection_info(fresh_postgres_url), autocommit=True) as watcher,
+    ):
+        gate.shut()
+        sent = [gate.submit(there_and_back_and_there())]
+        other.execute("SELECT FROM coffer.wallets WHERE id = %s FOR UPDATE", (one,))
+        gate.open()
+        eventually(lambda: waits(watcher), "the batch at the lock")
+        sent += [gate.submit(there_and_back_and_there()) for _ in range(5)]
+    assert {future.result().status for future in sent} == {201}
+    assert sizes == expected
+    assert [balance_of(store, wallet) for wallet in (one, two)] == [3, 6]
 
 
 def test_one_that_joins_and_is_refused_by_the_database_fails_nobody_else(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from decimal import Decimal
 from typing import Any, Final
 
 import psycopg
@@ -20,16 +21,28 @@ from uuid_utils.compat import uuid7
 from testkit.following import recording, wait_until_recorded
 from testkit.ledgers import (
     CURRENCIES,
+    MONEY_AUDITS,
     audit,
+    capture,
+    code_of,
     deposit,
     keyed,
     new_wallet,
+    place_hold,
     postgres_store,
+    transfer,
+    void,
     withdraw,
 )
 from testkit.services import TestDatabases
 from testkit.waiting import eventually
-from WalletCore.domain.commands import SendMessage, SetMessageStatus
+from WalletCore.domain.commands import (
+    Command,
+    CreateWallet,
+    Reverse,
+    SendMessage,
+    SetMessageStatus,
+)
 from WalletCore.domain.model import MessageStatus
 from WalletCore.postgres import migrate, notification_tables, tables
 from WalletCore.postgres.connect import connection_info, parse_url
@@ -95,9 +108,11 @@ def engine(empty_postgres_url: str) -> Iterator[Engine]:
 def fill(url: str) -> None:
     """A row in every table."""
     with postgres_store(url) as store:
-        wallet_id, message_id = new_wallet(store), uuid7()
+        wallet_id, message_id = new_wallet(store, limit=-1), uuid7()
         store.execute(deposit(wallet_id, 5), keyed("a"))
         store.execute(withdraw(wallet_id, 7), keyed("b"))
+        store.execute(placed := place_hold(wallet_id, 1))
+        store.execute(void(placed))
         store.execute(SendMessage(message_id, "alice", "hello"))
         store.execute(SetMessageStatus(message_id, MessageStatus.PROCESSED))
     with recording(url), connected(url) as connection:
@@ -118,11 +133,15 @@ def counts(url: str) -> dict[str, int]:
         return found
 
 
-def dumped(url: str) -> dict[str, list[Any]]:
-    """All rows of every table that there is, as text."""
+def dumped(url: str, without: Sequence[str] = ()) -> dict[str, list[Any]]:
+    """All rows of every table that there is, as text, but for the columns named in ``without``."""
     with connected(url) as connection:
         return {
-            name: sorted(connection.execute(f"SELECT t::text FROM {name} t").fetchall())
+            name: sorted(
+                connection.execute(
+                    f"SELECT (to_jsonb(t) - %s::text[])::text FROM {name} t", (list(without),)
+                ).fetchall()
+            )
             for name in counts(url)
         }
 
@@ -130,14 +149,15 @@ def dumped(url: str) -> dict[str, list[Any]]:
 FILLED: Final = {
     "coffer.currencies": len(list(CURRENCIES)),
     "coffer.entries": 1,
-    "coffer.events": 4,
+    "coffer.events": 6,
     "coffer.followers": 1,
+    "coffer.holds": 1,
     "coffer.idempotency_keys": 2,
     "coffer.log_origin": 1,
     "coffer.messages": 1,
     "coffer.wallets": 1,
-    "notifications.inbox": 4,
-    "notifications.notifications": 4,
+    "notifications.inbox": 6,
+    "notifications.notifications": 6,
 }
 """``counts`` after ``fill``."""
 
@@ -166,18 +186,31 @@ def test_upgrading_again_changes_nothing_and_keeps_the_rows(fresh_postgres_url: 
     assert audit(fresh_postgres_url) == []
 
 
-def test_the_ledger_steps_back_and_on_with_its_rows_in_place(fresh_postgres_url: str) -> None:
-    """What came after 0001 goes; money, history and what was recorded stay."""
+LATER_COLUMNS: Final = ("related_id", "max_balance")
+"""What 0003 added to tables that were there."""
+LATER_TABLES: Final = {
+    "0002": {"coffer.holds"},
+    "0001": {"coffer.holds", "coffer.messages", "coffer.followers", "coffer.log_origin"},
+}
+"""By revision, the tables that it does not know."""
+
+
+@pytest.mark.parametrize("revision", LATER_TABLES)
+def test_the_ledger_steps_back_and_on_with_its_rows_in_place(
+    fresh_postgres_url: str, revision: str
+) -> None:
+    """What came later goes; money, history and what was recorded stay."""
     fill(fresh_postgres_url)
     everything = dumped(fresh_postgres_url)
-    migrate.downgrade(fresh_postgres_url, "0001", "coffer")
-    assert migrate.current(fresh_postgres_url) == "coffer 0001, notifications 0001"
-    gone = {"coffer.messages", "coffer.followers", "coffer.log_origin"}
+    before = dumped(fresh_postgres_url, without=LATER_COLUMNS)
+    migrate.downgrade(fresh_postgres_url, revision, "coffer")
+    assert migrate.current(fresh_postgres_url) == f"coffer {revision}, notifications 0001"
+    gone = LATER_TABLES[revision]
     assert counts(fresh_postgres_url).keys() == FILLED.keys() - gone
     assert dumped(fresh_postgres_url) == {
-        name: rows for name, rows in everything.items() if name not in gone
+        name: rows for name, rows in before.items() if name not in gone
     }
-    assert audit(fresh_postgres_url) == []
+    assert audit(fresh_postgres_url, MONEY_AUDITS) == []
     migrate.upgrade(fresh_postgres_url)
     assert migrate.current(fresh_postgres_url) == migrate.head()
     again = dumped(fresh_postgres_url)
@@ -185,12 +218,51 @@ def test_the_ledger_steps_back_and_on_with_its_rows_in_place(fresh_postgres_url:
         name: rows for name, rows in everything.items() if name not in gone
     }
     assert again["coffer.log_origin"] == everything["coffer.log_origin"]
-    assert again["coffer.messages"] == again["coffer.followers"] == []
+    assert all(again[name] == [] for name in gone - {"coffer.log_origin"})
     fill(fresh_postgres_url)
     assert audit(fresh_postgres_url) == []
-    # Whoever follows began anew, and told nothing again: of the second filling only a wallet and a
-    # message are new, as the other answers were remembered.
-    assert counts(fresh_postgres_url)["notifications.notifications"] == 4 + 3
+    # Whoever follows told nothing again, also where it began anew: of the second filling only a
+    # wallet, a hold and a message are new, as the other answers were remembered.
+    assert counts(fresh_postgres_url)["notifications.notifications"] == 6 + 5
+
+
+def test_a_ceiling_is_forgotten_on_the_way_back(fresh_postgres_url: str) -> None:
+    wallet_id = uuid7()
+    with postgres_store(fresh_postgres_url) as store:
+        store.execute(CreateWallet(wallet_id, "USD", max_balance=Decimal(5)))
+        assert code_of(store.execute(deposit(wallet_id, 6))) == "limit_exceeded"
+    migrate.downgrade(fresh_postgres_url, "0002", "coffer")
+    migrate.upgrade(fresh_postgres_url)
+    with postgres_store(fresh_postgres_url) as store:
+        assert store.wallet(wallet_id)["max_balance"] is None
+        assert code_of(store.execute(deposit(wallet_id, 6))) == ""
+    assert audit(fresh_postgres_url) == []
+
+
+@pytest.mark.parametrize("what", ["transfer", "capture", "reversal", "open hold"])
+def test_there_is_no_way_back_from_what_older_tables_cannot_tell(
+    fresh_postgres_url: str, what: str
+) -> None:
+    fill(fresh_postgres_url)
+    with postgres_store(fresh_postgres_url) as store:
+        wallet_id, other_id = new_wallet(store), new_wallet(store)
+        put, placed = deposit(wallet_id, 5), place_hold(wallet_id, 2)
+        commands: dict[str, list[Command]] = {
+            "transfer": [put, transfer(wallet_id, other_id)],
+            "capture": [put, placed, capture(placed)],
+            "reversal": [put, Reverse(put.operation_id, (wallet_id,), uuid7())],
+            "open hold": [put, placed],
+        }
+        for command in commands[what]:
+            assert store.execute(command).status < 300
+    everything = dumped(fresh_postgres_url)
+    reason = "open holds" if what == "open hold" else "transfers, captures or reversals"
+    for revision in ("0002", "0001", "base"):
+        with pytest.raises(Exception, match=reason):
+            migrate.downgrade(fresh_postgres_url, revision, "coffer")
+        assert migrate.current(fresh_postgres_url) == migrate.head()
+        assert dumped(fresh_postgres_url) == everything
+    assert audit(fresh_postgres_url) == []
 
 
 def test_what_was_recorded_steps_back_alone(fresh_postgres_url: str) -> None:

@@ -279,6 +279,7 @@ def test_the_service_has_exactly_these_privileges(
         "coffer.entries": "INSERT SELECT",
         "coffer.events": "INSERT SELECT",
         "coffer.followers": "INSERT SELECT UPDATE",
+        "coffer.holds": "INSERT SELECT UPDATE",
         "coffer.idempotency_keys": "DELETE INSERT SELECT",
         "coffer.log_origin": "SELECT",
         "coffer.messages": "INSERT SELECT UPDATE",

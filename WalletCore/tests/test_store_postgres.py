@@ -21,12 +21,18 @@ from testkit.ledgers import (
     Gate,
     audit,
     balance_of,
+    capture,
     code_of,
     deposit,
     done,
     keyed,
+    legs,
     new_wallet,
+    place_hold,
     postgres_store,
+    reverse,
+    transfer,
+    void,
     withdraw,
 )
 from testkit.waiting import eventually
@@ -109,6 +115,32 @@ def test_a_wallet_locked_by_somebody_else_is_busy_and_its_neighbours_are_done(
     assert not store.execute(deposit(locked, 1), keyed("b")).replayed
     assert store.execute(deposit(free[0], 1), keyed("a")).replayed
     assert store.execute(withdraw(free[1], 2), keyed("c")).replayed
+
+
+def test_what_needs_a_locked_wallet_on_either_side_is_busy(url: str, store: PostgresStore) -> None:
+    locked, free, other_free = sorted(new_wallet(store, balance=9) for _ in range(3))
+    moved, held, lost = transfer(free, locked, 2), place_hold(free, 2), place_hold(locked, 2)
+    for command in (moved, held, lost):
+        assert store.execute(command).status == 201
+    with somebody_else(url) as other:
+        lock_wallet(other, locked)
+        answers = Gate(store).batch(
+            [
+                (transfer(free, locked), None),
+                (legs((free, other_free, 1), (locked, free, 1)), None),
+                (capture(held, 1, final=False, target_id=locked), None),
+                (reverse(store, moved.legs[0].operation_id), None),
+                (void(lost), None),
+                (transfer(free, other_free), None),
+                (capture(held, 1, final=False, target_id=other_free), None),
+                (void(held), None),
+            ]
+        )
+        assert [type(answer) for answer in answers[:5]] == [WalletBusy] * 5
+        assert [code_of(answer) for answer in done(answers[5:])] == ["", "", ""]
+    assert [balance_of(store, wallet) for wallet in (locked, free, other_free)] == [11, 5, 11]
+    assert store.execute(void(lost)).status == 200
+    assert store.execute(reverse(store, moved.legs[0].operation_id)).status == 201
 
 
 def test_a_wallet_that_is_freed_in_time_is_only_waited_for(url: str, store: PostgresStore) -> None:

@@ -38,10 +38,10 @@ INSERT: Final = "INSERT INTO coffer.events (id, type, body, created_at) VALUES (
 GUILTY: Final = """
 import threading
 from test_event_contract import wrong_event
-from WalletCore.domain import ledger
+from WalletCore.domain import working_set
 
 def test_that_looks_at_nothing():
-    thread = threading.Thread(target=wrong_event, args=(ledger.message_event,))
+    thread = threading.Thread(target=wrong_event, args=(working_set.message_event,))
     thread.start()
     thread.join()
 

@@ -43,6 +43,7 @@ CREATE TABLE coffer.holds (
     CONSTRAINT ck_holds_status CHECK (status IN ('open', 'captured', 'voided', 'expired'))
 );
 CREATE INDEX ix_holds_id ON coffer.holds (id);
+CREATE INDEX ix_holds_wallet_id_id ON coffer.holds (wallet_id, id) WHERE status = 'open';
 CREATE INDEX ix_holds_expires_at ON coffer.holds (expires_at) WHERE status = 'open';
 """
 
