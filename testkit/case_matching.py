@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from urllib.parse import quote
@@ -13,7 +14,7 @@ MAX_SHOWN_CHARACTERS = 300
 """How much of a value a failure message shows."""
 
 _VARIABLE = re.compile(r"\$\{([a-z][a-z0-9_]*)\}")
-_MATCHER_NAME = re.compile(r"\$[a-z]+")
+_MATCHER_NAME = re.compile(r"\$[a-z_]+")
 _MISSING = object()
 
 
@@ -160,6 +161,15 @@ def _match(
     return [f"{at or 'the body'}: expected {shown({name: argument})}, got {shown(actual)}"]
 
 
+def _is_seconds_after(wanted: Any, actual: Any) -> bool:
+    """Whether ``actual`` is the time exactly so many seconds after another as ``wanted`` says."""
+    earlier, seconds = wanted
+    if not (_TYPES["time"](earlier) and _TYPES["time"](actual)):
+        return False
+    passed = datetime.fromisoformat(actual) - datetime.fromisoformat(earlier)
+    return passed == timedelta(seconds=seconds)
+
+
 _SIMPLE: Mapping[str, Callable[[Any, Any], bool]] = {
     "$any": lambda _, __: True,
     "$len": lambda length, actual: isinstance(actual, str | list) and len(actual) == length,
@@ -167,6 +177,7 @@ _SIMPLE: Mapping[str, Callable[[Any, Any], bool]] = {
         isinstance(actual, str) and re.fullmatch(regex, actual, re.DOTALL) is not None
     ),
     "$type": lambda name, actual: _TYPES[name](actual),
+    "$seconds_after": _is_seconds_after,
 }
 
 

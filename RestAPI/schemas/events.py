@@ -18,7 +18,7 @@ from RestAPI.schemas.fields import (
     Strict,
     UuidText,
 )
-from RestAPI.schemas.holds import Hold
+from RestAPI.schemas.holds import Capture, Hold
 from RestAPI.schemas.operations import Operation
 from RestAPI.schemas.wallets import Wallet
 from WalletCore.domain.events import EventType
@@ -39,7 +39,7 @@ class MessageStatusData(Answer):
     status: MessageStatus
 
 
-EventData: TypeAlias = Operation | Hold | Wallet | MessageData | MessageStatusData
+EventData: TypeAlias = Operation | Capture | Hold | Wallet | MessageData | MessageStatusData
 
 
 class CloudEvent(Answer):

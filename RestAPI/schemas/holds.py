@@ -106,6 +106,12 @@ class CapturedHold(Hold):
     operation: Operation
 
 
+class Capture(Operation):
+    """What an event says of a capture: the operation, and the hold after it."""
+
+    hold: Hold
+
+
 class HoldPage(Answer):
     """A part of a wallet's holds, newest first, with its balance at the same moment."""
 

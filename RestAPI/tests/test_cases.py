@@ -17,7 +17,7 @@ from testkit.following import recording
 from WalletCore.open_store import open_store
 from WalletCore.settings import MEMORY_URL, Settings
 
-MIN_CASES = 440
+MIN_CASES = 700
 
 Seen = tuple[Mapping[str, Any], Mapping[str, Any], Answer]
 

@@ -12,8 +12,8 @@ from WalletCore.domain.errors import (
 )
 from WalletCore.domain.events import EventType
 from WalletCore.domain.model import (
+    EXTERNAL,
     Document,
-    Entry,
     Hold,
     HoldStatus,
     OperationType,
@@ -22,7 +22,7 @@ from WalletCore.domain.model import (
     operation_document,
 )
 from WalletCore.domain.money import MAX_AMOUNT_MINOR, format_amount
-from WalletCore.domain.money_rules import check_same_currency, post_between
+from WalletCore.domain.money_rules import check_same_currency
 from WalletCore.domain.working_set import (
     CREATED,
     OK,
@@ -92,19 +92,19 @@ def capture_hold(books: WorkingSet, command: CaptureHold) -> Accepted:
     if command.final or hold.remaining_minor == 0:
         wallet.held_minor -= hold.remaining_minor
         hold.status = HoldStatus.CAPTURED
-    entry = _post(books, command, wallet, target, amount_minor)
-    _change(books, hold, wallet)
-    operation = operation_document(entry, wallet.currency)
+    operation = _post(books, command, hold, wallet, target, amount_minor)
     return Accepted(OK, hold_document(hold, wallet.currency) | {"operation": operation})
 
 
-def _post(
+def _post(  # noqa: PLR0917 - its one caller is above
     books: WorkingSet,
     command: CaptureHold,
+    hold: Hold,
     wallet: Wallet,
     target: Wallet | None,
     amount_minor: int,
-) -> Entry:
+) -> Document:
+    """Both sides, or one; the event of the wallet whose hold it is tells of the hold, too."""
     movement = Movement(
         command.operation_id,
         command.hold_id,
@@ -112,19 +112,18 @@ def _post(
         command.description,
         command.metadata,
     )
+    out, into = OperationType.CAPTURE_OUT, OperationType.CAPTURE_IN
+    other = EXTERNAL if target is None else str(target.id)
+    given = books.post(wallet, out, -amount_minor, movement, other)
+    _change(books, hold, wallet)
+    operation = operation_document(given, wallet.currency)
+    told = operation | {"hold": hold_document(hold, wallet.currency)}
+    books.announce(EventType.HOLD_CAPTURED, wallet, told)
     if target is not None:
-        entry, _ = post_between(
-            books,
-            (wallet, OperationType.CAPTURE_OUT),
-            (target, OperationType.CAPTURE_IN),
-            amount_minor,
-            movement=movement,
-            event_type=EventType.HOLD_CAPTURED,
-        )
-        return entry
-    entry = books.post(wallet, OperationType.CAPTURE_OUT, -amount_minor, movement)
-    books.announce(EventType.HOLD_CAPTURED, wallet, operation_document(entry, wallet.currency))
-    return entry
+        taken = books.post(target, into, amount_minor, movement, str(wallet.id))
+        document = operation_document(taken, target.currency)
+        books.announce(EventType.HOLD_CAPTURED, target, document)
+    return operation
 
 
 def void_hold(books: WorkingSet, command: VoidHold) -> Accepted:

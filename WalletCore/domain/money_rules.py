@@ -83,6 +83,7 @@ def transfer(books: WorkingSet, command: Transfer) -> Accepted:
                 refusal.extra["leg"] = number
             raise
     sides: list[tuple[Entry, Currency]] = []
+    event = EventType.TRANSFER_COMPLETED
     for move in moves:
         movement = Movement(
             move.leg.operation_id,
@@ -91,15 +92,16 @@ def transfer(books: WorkingSet, command: Transfer) -> Accepted:
             command.description,
             command.metadata,
         )
-        given, taken = post_between(
-            books,
-            (move.source, OperationType.TRANSFER_OUT),
-            (move.target, OperationType.TRANSFER_IN),
-            move.amount_minor,
-            movement=movement,
-            event_type=EventType.TRANSFER_COMPLETED,
+        source, target = move.source, move.target
+        given = books.post(
+            source, OperationType.TRANSFER_OUT, -move.amount_minor, movement, str(target.id)
         )
-        sides += [(given, move.source.currency), (taken, move.target.currency)]
+        books.announce(event, source, operation_document(given, source.currency))
+        taken = books.post(
+            target, OperationType.TRANSFER_IN, move.amount_minor, movement, str(source.id)
+        )
+        books.announce(event, target, operation_document(taken, target.currency))
+        sides += [(given, source.currency), (taken, target.currency)]
     return Accepted(CREATED, transfer_document(sides))
 
 
@@ -124,21 +126,3 @@ def check_same_currency(source: Wallet, target: Wallet) -> None:
             f"The wallet {source.id} is in {source.currency.code} and {target.id} in "
             f"{target.currency.code}. Coffer knows no rates: withdraw here and deposit there."
         )
-
-
-def post_between(
-    books: WorkingSet,
-    source: tuple[Wallet, OperationType],
-    target: tuple[Wallet, OperationType],
-    amount_minor: int,
-    *,
-    movement: Movement,
-    event_type: EventType,
-) -> tuple[Entry, Entry]:
-    """Both entries of a movement between two wallets, each with its event."""
-    (giver, out), (taker, into) = source, target
-    given = books.post(giver, out, -amount_minor, movement, str(taker.id))
-    books.announce(event_type, giver, operation_document(given, giver.currency))
-    taken = books.post(taker, into, amount_minor, movement, str(giver.id))
-    books.announce(event_type, taker, operation_document(taken, taker.currency))
-    return given, taken

@@ -12,8 +12,10 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
+from WalletCore.domain.errors import AmountInvalid
 from WalletCore.domain.events import EventType
 from WalletCore.domain.model import Document, HoldStatus, OperationType
+from WalletCore.domain.money import parse_decimal
 
 
 class BadEvent(Exception):
@@ -77,7 +79,19 @@ def _hold(data: Document) -> tuple[str, str]:
     name = _HOLDS.get(_text(data, "status"))
     if name is None:
         raise BadEvent("status is none that a hold has")
-    return name, f"{name}: {_text(data, 'amount')} {_text(data, 'currency')}"
+    amount = _text(data, "amount")
+    if data["status"] != HoldStatus.OPEN.value:
+        amount = _released(data)
+    return name, f"{name}: {amount} {_text(data, 'currency')}"
+
+
+def _released(data: Document) -> str:
+    """What was not captured of a hold, and is available again."""
+    try:
+        amount, captured = (parse_decimal(_text(data, name)) for name in ("amount", "captured"))
+    except AmountInvalid:
+        raise BadEvent("amount and captured are not amounts") from None
+    return f"{amount - captured:f}"
 
 
 def _created(data: Document) -> tuple[str, str]:

@@ -72,8 +72,8 @@ def update_wallet(books: WorkingSet, command: UpdateWallet) -> Accepted:
     _check_limits(wallet, floor_minor, ceiling_minor)
     event_type = EventType.WALLET_UPDATED if status is wallet.status else _EVENT_OF_STATUS[status]
     wallet.name, wallet.metadata, wallet.status = name, metadata, status
-    if floor_minor != wallet.min_balance_minor:
-        wallet.min_balance_minor, wallet.shortfall_minor = floor_minor, 0
+    wallet.min_balance_minor = floor_minor
+    wallet.shortfall_minor = min(wallet.shortfall_minor, max(0, -wallet.available_minor))
     wallet.max_balance_minor = ceiling_minor
     books.touch(wallet)
     if wallet.id in books.changes.changed:
@@ -94,19 +94,17 @@ def _limits(command: UpdateWallet, wallet: Wallet) -> tuple[int, int | None]:
 
 
 def _check_limits(wallet: Wallet, floor_minor: int, ceiling_minor: int | None) -> None:
-    """A new limit must hold already. Raises LimitExceeded."""
+    """A stricter limit must hold already; a looser one may leave a wallet that fell below its limit
+    short of the new one. Raises LimitExceeded.
+    """
     free_minor = wallet.balance_minor - wallet.held_minor
-    if floor_minor != wallet.min_balance_minor and free_minor < floor_minor:
+    if floor_minor > wallet.min_balance_minor and free_minor < floor_minor:
         raise LimitExceeded(
             f"The balance without what is held is {money(free_minor, wallet)}, below a min_balance "
             f"of {money(floor_minor, wallet)}. Bring it up first.",
             limit="min_balance",
         )
-    if (
-        ceiling_minor is not None
-        and ceiling_minor != wallet.max_balance_minor
-        and wallet.balance_minor > ceiling_minor
-    ):
+    if ceiling_minor is not None and wallet.balance_minor > ceiling_minor:
         raise LimitExceeded(
             f"The balance is {money(wallet.balance_minor, wallet)}, above a max_balance of "
             f"{money(ceiling_minor, wallet)}. Bring it down first.",

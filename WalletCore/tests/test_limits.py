@@ -137,8 +137,6 @@ def test_a_wallet_is_made_with_a_ceiling() -> None:
         # What is held counts as gone.
         ({"balance_minor": 100, "held_minor": 400, "min_balance_minor": -500}, -300),
         ({"balance_minor": 400, "held_minor": 400, "min_balance_minor": -500}, 0),
-        # A shortfall is no reason to let the limit follow it.
-        ({"balance_minor": -300, "shortfall_minor": 300}, -300),
     ],
 )
 def test_a_min_balance_that_does_not_hold_is_refused(
@@ -175,13 +173,15 @@ def test_one_limit_that_does_not_hold_undoes_all() -> None:
 
 
 def test_a_wallet_that_falls_short_keeps_its_limit_and_its_shortfall() -> None:
-    """Words about it may change all the same."""
+    """Words about it may change all the same, and what it falls short of."""
     wallet = make_wallet(balance_minor=-300, shortfall_minor=300)
     ledger = make_ledger(wallet)
     accepted(ledger, UpdateWallet(ONE, name="x", min_balance=Decimal(0)))
     assert (wallet.name, wallet.min_balance_minor, wallet.shortfall_minor) == ("x", 0, 300)
-    refusal = ledger.decide(limit(min_balance="-2.99"))
-    assert isinstance(refusal, LimitExceeded)
+    # A looser limit is taken though it is not loose enough; a stricter one is not.
+    accepted(ledger, limit(min_balance="-2.99"))
+    assert (wallet.shortfall_minor, wallet.available_minor) == (1, -1)
+    assert isinstance(ledger.decide(limit(min_balance="-2.98")), LimitExceeded)
     accepted(ledger, limit(min_balance="-4"))
     assert (wallet.shortfall_minor, wallet.available_minor) == (0, 100)
 

@@ -20,6 +20,7 @@ from WalletCore.recorder import read_event
 
 EVENTS: Final = example_events()
 DEPOSIT: Final = EVENTS["coffer.operation.completed"]
+VOIDED: Final = EVENTS["coffer.hold.voided"]
 MESSAGE: Final = EVENTS["coffer.message"]
 MARKED_ID: Final = "01890a69-5a6b-7c7d-8e8f-9a0b1c2d3e4f"
 DEEP: Final = 1000
@@ -60,6 +61,19 @@ def told_or_bad(event: object) -> Notice | None:
             {"operation_type": "WITHDRAW", "amount": "0.05", "new_balance": "-3.00"},
             "Withdrawal",
             "Withdrawal of 0.05 USD, balance -3.00 USD",
+        ),
+        ("coffer.hold.placed", {"amount": "4.00"}, "Hold", "Hold: 4.00 USD"),
+        (
+            "coffer.hold.voided",
+            {"amount": "4.00", "captured": "1.00"},
+            "Hold released",
+            "Hold released: 3.00 USD",
+        ),
+        (
+            "coffer.hold.expired",
+            {"amount": "1000000000000000000", "captured": "1", "currency": "COIN"},
+            "Hold expired",
+            "Hold expired: 999999999999999999 COIN",
         ),
         ("coffer.wallet.created", {}, "Wallet opened", "A wallet in USD was opened (Savings)"),
         ("coffer.wallet.created", {"name": None}, "Wallet opened", "A wallet in USD was opened"),
@@ -137,6 +151,8 @@ def test_attributes_that_we_do_not_know_are_no_fault() -> None:
         ({**MESSAGE, "data": "text"}, "data is not an object"),
         ({**MESSAGE, "data": {}}, "description is not a text"),
         ({**MESSAGE, "data": {"description": 1}}, "description is not a text"),
+        ({**VOIDED, "data": {**VOIDED["data"], "status": "x"}}, "status is none"),
+        ({**VOIDED, "data": {**VOIDED["data"], "captured": "1e999999"}}, "are not amounts"),
         ({**MESSAGE, "id": None}, "id is not a UUID"),
         ({**MESSAGE, "id": "1"}, "id is not a UUID"),
         ({**MESSAGE, "id": MESSAGE["id"].upper()}, "id is not a UUID"),
@@ -165,6 +181,9 @@ def test_bad_events(event: object, why: str) -> None:
         (type_, member)
         for type_, members in {
             "coffer.operation.completed": ("operation_type", "amount", "currency", "new_balance"),
+            "coffer.hold.placed": ("status", "amount", "currency"),
+            "coffer.hold.voided": ("status", "amount", "captured", "currency"),
+            "coffer.hold.expired": ("status", "amount", "captured", "currency"),
             "coffer.wallet.created": ("currency",),
             "coffer.wallet.updated": ("currency",),
             "coffer.wallet.frozen": ("currency",),

@@ -10,6 +10,7 @@ import pytest
 from testkit.case_matching import CaseError, at_pointer, dumps, loads, mismatches, shown, substitute
 
 UUID = "0198c5d0-0000-7000-8000-000000000001"
+NOON = "2026-01-01T12:00:00.000001Z"
 
 
 @pytest.mark.parametrize(
@@ -52,6 +53,12 @@ UUID = "0198c5d0-0000-7000-8000-000000000001"
         ({"a": {"$contains": 1}}, {"a": "1"}),
         ({"a": {"$not": "x"}}, {"a": "x"}),
         ({"a": {"$not": "x"}}, {}),
+        ({"a": {"$seconds_after": [NOON, 60]}}, {"a": "2026-01-01T12:01:00.000002Z"}),
+        ({"a": {"$seconds_after": [NOON, 60]}}, {"a": "2026-01-01T11:59:00.000001Z"}),
+        ({"a": {"$seconds_after": [NOON, 60]}}, {"a": "noon"}),
+        ({"a": {"$seconds_after": [NOON, 60]}}, {"a": 60}),
+        ({"a": {"$seconds_after": [NOON, 60]}}, {}),
+        ({"a": {"$seconds_after": ["noon", 60]}}, {"a": "2026-01-01T12:01:00.000001Z"}),
         ({"a": {"$saved": "old"}}, {"a": {"b": 1, "c": 2}}),
         ({"a": {"$saved": "old"}}, {}),
     ],
@@ -75,6 +82,8 @@ def test_what_does_not_match(expected: Any, actual: Any) -> None:
         ({"a": {"$each": {"b": 1}}}, {"a": [{"b": 1}, {"b": 1, "c": 2}]}),
         ({"a": {"$contains": {"b": 2}}}, {"a": [{"b": 1}, {"b": 2, "c": 3}]}),
         ({"a": {"$not": {"b": 1}}}, {"a": {"b": 2}}),
+        ({"a": {"$seconds_after": [NOON, 60]}}, {"a": "2026-01-01T12:01:00.000001Z"}),
+        ({"a": {"$seconds_after": [NOON, -43200]}}, {"a": "2026-01-01T00:00:00.000001Z"}),
         ({"a": {"$saved": "old"}}, {"a": {"b": 1}}),
         (Decimal("1.50"), Decimal("1.5")),
     ],

@@ -204,6 +204,7 @@ def test_what_cannot_be_saved_is_a_problem(source: str) -> None:
         ({"steps": [get_step({"json": [{"a": {"$type": "uuidd"}}]})]}, "uuidd"),
         ({"steps": [get_step({"json": {"$any": True, "a": 1}})]}, "any"),
         ({"steps": [get_step({"json": {"$regex": "("}})]}, "regex"),
+        ({"steps": [get_step({"json": {"$seconds_after": ["${at}"]}})]}, "too short"),
         ({"steps": [get_step(save={"x": "id"})]}, "id"),
         ({"steps": [get_step(save={"X": "/id"})]}, "X"),
         ({"steps": [{**get_step(), "within_seconds": 99}]}, "99"),
