@@ -55,7 +55,7 @@ _ANSWER = "serialization"
 _REQUEST = "validation"
 
 _INTRODUCTION = """\
-Wallets over HTTP: create them, put money in, take it out, read their history.
+Wallets over HTTP: create them, put money in, take it out, move it, hold it, read their history.
 
 * **Money** is an exact decimal. It is taken as a JSON string or number and answered as a string \
 with as many decimals as the currency has.
