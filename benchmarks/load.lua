@@ -1,6 +1,7 @@
--- Deposits for wrk (https://github.com/wg/wrk): a random wallet out of a file for every request.
--- Arguments: the file with one wallet id per line, a number that differs from run to run, and
--- "keyed" to send an Idempotency-Key with every request.
+-- Deposits or transfers for wrk (https://github.com/wg/wrk): a random wallet out of a file for every
+-- request. Arguments: the file with one wallet id per line, a number that differs from run to run,
+-- and what is sent: "plain" deposits, "keyed" ones with an Idempotency-Key each, or "transfers" to
+-- these wallets, from those of a further file.
 -- Answers other than 2xx are counted by wrk itself (summary.errors.status); a callback per answer
 -- would cost more than the request.
 
@@ -15,29 +16,59 @@ local ids = {}
 local sent = 0
 local prefix = ""
 local keyed = false
+local sources = nil
 local head = ""
 
-function init(arguments)
-    for line in io.lines(arguments[1]) do
-        ids[#ids + 1] = line
+local function read_lines(file)
+    local lines = {}
+    for line in io.lines(file) do
+        lines[#lines + 1] = line
     end
+    return lines
+end
+
+function init(arguments)
+    ids = read_lines(arguments[1])
     prefix = arguments[2] .. "-" .. thread_number .. "-"
     keyed = arguments[3] == "keyed"
+    if arguments[3] == "transfers" then
+        sources = read_lines(arguments[4])
+    end
     math.randomseed(tonumber(arguments[2]) + thread_number)
     head = " HTTP/1.1\r\nHost: " .. wrk.host .. ":" .. wrk.port ..
         "\r\nContent-Type: application/json\r\nAccept: application/json\r\n" ..
         "User-Agent: coffer-benchmark\r\n"
 end
 
-function request()
-    sent = sent + 1
+local function post(path, key, body)
+    return "POST " .. path .. head .. key .. "Content-Length: " .. #body .. "\r\n\r\n" .. body
+end
+
+local function deposit()
     local body = string.format(
         '{"operation_type": "DEPOSIT", "amount": "%d.%02d", "reference": "order-%s%d", ' ..
         '"metadata": {"channel": "web"}}',
         math.random(1, 999), math.random(0, 99), prefix, sent)
     local key = keyed and "Idempotency-Key: " .. prefix .. sent .. "\r\n" or ""
-    return "POST /api/v1/wallets/" .. ids[math.random(#ids)] .. "/operation" .. head .. key ..
-        "Content-Length: " .. #body .. "\r\n\r\n" .. body
+    return post("/api/v1/wallets/" .. ids[math.random(#ids)] .. "/operation", key, body)
+end
+
+local function transfer()
+    local source = sources[math.random(#sources)]
+    local target = ids[math.random(#ids)]
+    while target == source do
+        target = ids[math.random(#ids)]
+    end
+    local body = string.format(
+        '{"source_wallet_id": "%s", "target_wallet_id": "%s", "amount": "%d.%02d", ' ..
+        '"reference": "order-%s%d", "metadata": {"channel": "web"}}',
+        source, target, math.random(1, 999), math.random(0, 99), prefix, sent)
+    return post("/api/v1/transfers", "", body)
+end
+
+function request()
+    sent = sent + 1
+    return sources and transfer() or deposit()
 end
 
 function done(summary, latency, requests)

@@ -42,6 +42,8 @@ _THROUGHPUT: Final = {
     "deposits_hot": "deposits\none wallet",
     "deposits_spread_keyed": "spread,\nkeyed",
     "deposits_hot_keyed": "one wallet,\nkeyed",
+    "transfers_spread": "transfers\nspread",
+    "transfers_hot": "transfers,\none gives",
     "unannounced_deposits": "spread, no\nrelay, worker",
     "announced_deposits": "spread, with\nrelay, worker",
 }
@@ -86,7 +88,7 @@ def _throughput(axes: Axes, measurements: Sequence[Measurement]) -> None:
         found = summary_of(measurements, Figure(DATABASE, name))
         if found is not None:
             axes.axhline(found.median, linestyle=style, color="black", linewidth=1, label=words)
-    axes.set_xticks(range(len(_THROUGHPUT)), list(_THROUGHPUT.values()), fontsize=7)
+    axes.set_xticks(range(len(_THROUGHPUT)), list(_THROUGHPUT.values()), fontsize=6)
     axes.set_title("Operations a second under full load")
 
 

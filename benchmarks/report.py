@@ -37,12 +37,18 @@ _THROUGHPUT: Final = (
     ("deposits_hot", "deposits on one wallet"),
     ("deposits_spread_keyed", "over all, with Idempotency-Key"),
     ("deposits_hot_keyed", "on one, with Idempotency-Key"),
+    ("transfers_spread", "transfers between all wallets"),
+    ("transfers_hot", "transfers from one to all"),
+    ("bulk_spread", "bulk requests over all wallets"),
+    ("bulk_hot", "bulk requests on one wallet"),
     ("unannounced_deposits", "over all, without relay and worker"),
     ("announced_deposits", "over all, with relay and worker"),
 )
 _PGBENCH: Final = (
     ("pgbench_lock_spread", "pgbench over all rows"),
     ("pgbench_lock_hot", "pgbench on one row"),
+    ("pgbench_set_spread", "pgbench set-wise over all rows"),
+    ("pgbench_set_hot", "pgbench set-wise on one row"),
 )
 _PACED: Final = (
     ("p99_spread", "over all wallets"),

@@ -46,7 +46,11 @@ SETTLE_SECONDS: Final = 0.5
 WALLET_MAKERS: Final = 32
 """Threads that create wallets; together they fill batches."""
 
+CREDIT_LIMIT: Final = "-1000000000"
+"""The min_balance of a wallet, in major units: years of what the loads here take."""
+
 _JSON: Final = {"Content-Type": "application/json"}
+_NEW_WALLET: Final = json.dumps({"min_balance": CREDIT_LIMIT}).encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,15 +208,44 @@ def make_database(url: str, name: str) -> str:
     return own_url
 
 
+@contextlib.contextmanager
+def temporary_database(url: str, name: str) -> Iterator[str]:
+    """The same for the ``with`` block; then it is dropped, and the room on the disk is free."""
+    try:
+        yield make_database(url, name)
+    finally:
+        drop_database(url, name)
+
+
+def drop_database(url: str, name: str) -> None:
+    """Remove a database with all that is in it."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        identifier = sql.Identifier(name)
+        connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(identifier))
+
+
+def make_checkpoint(url: str) -> None:
+    """Have everything written now that would burden the disk later.
+
+    Dropping a database does that; the statement CHECKPOINT needs rights that our role has not.
+    """
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE dropped_for_checkpoint")
+    drop_database(url, "dropped_for_checkpoint")
+
+
 def make_wallets(server: Server, count: int) -> list[str]:
-    """Create wallets over HTTP and return their ids. Raises CannotMeasure."""
+    """Create wallets over HTTP and return their ids. Raises CannotMeasure.
+
+    Each has a CREDIT_LIMIT, so that whatever a load takes from it, there is something to give.
+    """
 
     def make(number: int) -> list[str]:
         connection = HTTPConnection("127.0.0.1", server.port, timeout=REQUEST_TIMEOUT_SECONDS)
         ids = []
         with contextlib.closing(connection):
             for _ in range(count * number // WALLET_MAKERS, count * (number + 1) // WALLET_MAKERS):
-                connection.request("POST", "/api/v1/wallets", b"{}", _JSON)
+                connection.request("POST", "/api/v1/wallets", _NEW_WALLET, _JSON)
                 answer = connection.getresponse()
                 body = answer.read()
                 if answer.status != 201:

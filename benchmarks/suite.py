@@ -11,8 +11,9 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Final
 
-from benchmarks import announcing
+from benchmarks import announcing, bulk
 from benchmarks.announcing import Announcing
+from benchmarks.bulk import Bulk
 from benchmarks.cpu import CpuMeter
 from benchmarks.lock_benchmark import LockBenchmark
 from benchmarks.machine import describe_machine
@@ -31,18 +32,22 @@ _SERVERS_NAMES: Final = (
     "deposits_hot",
     "deposits_spread_keyed",
     "deposits_hot_keyed",
+    "transfers_spread",
+    "transfers_hot",
     "p99_spread",
     "p99_hot",
     "memory",
 )
-NAMES: Final = (*_SERVERS_NAMES, *announcing.NAMES)
+NAMES: Final = (*_SERVERS_NAMES, *bulk.NAMES, *announcing.NAMES)
 """Everything that is measured."""
 
 _LOCKING: Final = ("pgbench_lock_spread", "pgbench_lock_hot")
 _DEPOSITS: Final = tuple(name for name in _SERVERS_NAMES if name.startswith("deposits"))
-_LOADED: Final = ("http_floor", *_DEPOSITS, "memory", *announcing.ANNOUNCED)
+_TRANSFERS: Final = ("transfers_spread", "transfers_hot")
+_WARMED_UP: Final = (*_DEPOSITS, *_TRANSFERS, "memory")
+_LOADED: Final = ("http_floor", *_WARMED_UP, *bulk.BULK, *announcing.ANNOUNCED)
 """What wrk is needed for."""
-_OF_SERVICE: Final = (*_DEPOSITS, "p99_spread", "p99_hot", "memory")
+_OF_SERVICE: Final = (*_WARMED_UP, "p99_spread", "p99_hot")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +64,7 @@ def measure(options: Options, say: Callable[[str], None]) -> Run:
     """Do everything. Raises CannotMeasure."""
     if options.wants(*_LOADED):
         find_wrk()
-    if options.wants(*_LOCKING):
+    if options.wants(*_LOCKING, *bulk.PGBENCH_SET):
         find_pgbench()
     with Stand() as stand:
         machine = describe_machine(stand.url, stand.data_folder)
@@ -79,6 +84,7 @@ class _Suite:
         self._stand = stand
         self._say = say
         self._files = {name: stand.folder / f"{name}.ids" for name in ("spread", "hot")}
+        self._bulk = Bulk(options, stand)
         self.announcing = Announcing(options, stand, say)
         if options.wants("http_floor", *_OF_SERVICE):
             self._make_wallets()
@@ -92,12 +98,15 @@ class _Suite:
         return LockBenchmark(self._stand.url, self._stand.folder, self._options.wallets)
 
     def round(self, number: int) -> Iterator[Measurement]:
-        """One round: each server in turn, the database between them, and the way of the events."""
+        """One round: each server in turn, the database between them, many in one request, and the
+        way of the events.
+        """
         for place, web_server in enumerate(self._options.servers):
             if place == 0:
                 yield from self._told(self._locking(number))
             yield from self._told(self._floor(number, web_server))
             yield from self._told(self._service(number, web_server))
+        yield from self._told(self._bulk.round(number))
         if GUNICORN in self._options.servers:
             yield from self._told(self.announcing.round(number))
 
@@ -139,13 +148,16 @@ class _Suite:
         if not wants(*_OF_SERVICE):
             return
         with self._stand.service(web_server) as server:
-            if wants(*_DEPOSITS, "memory"):
+            if wants(*_WARMED_UP):
                 self._warm_up(server)
             for kind in ("spread", "hot"):
                 for suffix in ("", "_keyed"):
                     name = f"deposits_{kind}{suffix}"
                     if wants(name):
                         yield self._loaded(number, web_server, server, name, kind)
+            for name in _TRANSFERS:
+                if wants(name):
+                    yield self._transferred(number, web_server, server, name)
             for kind in ("spread", "hot"):
                 if wants(f"p99_{kind}"):
                     yield self._paced(number, web_server, server, kind)
@@ -163,6 +175,17 @@ class _Suite:
         with self._meter(server) as meter:
             load = self._saturation.run(
                 server, self._files[kind], self._options.seconds, keyed=keyed
+            )
+        details = load.details | meter.details(load.good)
+        rate = load.per_second
+        return Measurement(number, web_server, name, rate, "ops/s", load.failed, details)
+
+    def _transferred(self, number: int, web_server: str, server: Server, name: str) -> Measurement:
+        """Transfers to all wallets, from all of them or from the hot one."""
+        sources = self._files[name.rpartition("_")[2]]
+        with self._meter(server) as meter:
+            load = self._saturation.transfer(
+                server, sources, self._files["spread"], self._options.seconds
             )
         details = load.details | meter.details(load.good)
         rate = load.per_second

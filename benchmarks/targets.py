@@ -24,6 +24,10 @@ SPREAD_OF_FLOOR_RATIO: Final = 0.40
 HOT_OF_SPREAD_RATIO: Final = 1.0
 HOT_OF_LOCKING_RATIO: Final = {GUNICORN: 1.0, GRANIAN: 1.2}
 GRANIAN_OF_GUNICORN_RATIO: Final = 1.6
+TRANSFERS_OF_DEPOSITS_RATIO: Final = 0.8
+HOT_OF_SPREAD_TRANSFERS_RATIO: Final = 1.0
+BULK_OPERATIONS_PER_SECOND: Final = 20_000.0
+BULK_OF_PGBENCH_SET_RATIO: Final = 0.5
 P99_LIMIT_MS: Final = 50.0
 MEMORY_LIMIT_MB: Final = 120.0
 RECORDED_P50_LIMIT_MS: Final = 25.0
@@ -135,9 +139,33 @@ def targets_of(server: str) -> list[Target]:
         ]
     return [
         *targets,
+        *_targets_of_transfers(server),
+        *_targets_of_bulk(server),
         Target(Figure(server, "p99_spread"), P99_LIMIT_MS, below=True, unit="ms"),
         Target(Figure(server, "p99_hot"), P99_LIMIT_MS, below=True, unit="ms"),
         Target(Figure(server, "memory"), MEMORY_LIMIT_MB, below=True, unit="MB"),
+    ]
+
+
+def _targets_of_transfers(server: str) -> list[Target]:
+    spread, hot = Figure(server, "transfers_spread"), Figure(server, "transfers_hot")
+    deposits = Figure(server, "deposits_spread")
+    return [
+        Target(spread, TRANSFERS_OF_DEPOSITS_RATIO, deposits),
+        Target(hot, HOT_OF_SPREAD_TRANSFERS_RATIO, spread),
+    ]
+
+
+def _targets_of_bulk(server: str) -> list[Target]:
+    """Of many in one request: as such, and by what the database alone does."""
+    return [
+        target
+        for kind in ("spread", "hot")
+        for figure in (Figure(server, f"bulk_{kind}"),)
+        for target in (
+            Target(figure, BULK_OPERATIONS_PER_SECOND, unit="ops/s"),
+            Target(figure, BULK_OF_PGBENCH_SET_RATIO, Figure(DATABASE, f"pgbench_set_{kind}")),
+        )
     ]
 
 
@@ -157,18 +185,25 @@ def _targets_of_announcing() -> list[Target]:
 
 def judge(measurements: Sequence[Measurement], *, smoke: bool = False) -> list[Result]:
     """Every target of every server, judged, unless this was a ``smoke`` test."""
-    results = []
-    for server in WEB_SERVERS:
-        for target in targets_of(server):
-            if target.reference is None:
-                value = summary_of(measurements, target.figure)
-            else:
-                value = ratio_of(measurements, target.figure, target.reference)
-            results.append(Result(target, value, smoke))
-    return results
+    return [
+        result_of(measurements, target, smoke=smoke)
+        for server in WEB_SERVERS
+        for target in targets_of(server)
+    ]
+
+
+def result_of(
+    measurements: Sequence[Measurement], target: Target, *, smoke: bool = False
+) -> Result:
+    """One target, judged."""
+    if target.reference is None:
+        value = summary_of(measurements, target.figure)
+    else:
+        value = ratio_of(measurements, target.figure, target.reference)
+    return Result(target, value, smoke)
 
 
 def _number(value: float, unit: str) -> str:
     if not unit:
         return f"{value:.3f}"
-    return f"{value:,.0f} {unit}" if unit == "events/s" else f"{value:.1f} {unit}"
+    return f"{value:,.0f} {unit}" if unit.endswith("/s") else f"{value:.1f} {unit}"

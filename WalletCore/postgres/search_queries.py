@@ -87,6 +87,10 @@ WALK: Final = _walk(_BEFORE, _ORDER)
 WALK_REFERENCE: Final = _walk(_BEFORE_OF_REFERENCE, _ORDER_OF_REFERENCE)
 """By ix_entries_reference_operation_id_wallet_id."""
 
+IN_ORDER: Final = text("SELECT set_config('enable_sort', 'off', true)")
+"""For the transaction of WALK_REFERENCE: with some 100,000 entries the planner would rather skip
+through another index, wallet by wallet, and sort what it finds (6.6 ms instead of 0.4)."""
+
 RARE: Final = text(
     "WITH held AS MATERIALIZED ("  # noqa: S608
     f"SELECT {_COLUMNS} FROM coffer.entries e WHERE e.metadata @> CAST(:metadata AS jsonb) "
@@ -119,8 +123,10 @@ def search_entries(
     place = LAST_PLACE if page.cursor is None else decode_place(page.cursor)
     place = min(place, wanted.end)
     given = parameters(wanted, place, page.limit + 1)
-    walk = WALK if wanted.reference is None else WALK_REFERENCE
-    rows = read(lambda connection: connection.execute(walk, given).all())
+    if wanted.reference is None:
+        rows = read(lambda connection: connection.execute(WALK, given).all())
+    else:
+        rows = read(lambda connection: _of_reference(connection, given))
     found = [row for row in rows if row[-2]]
     rest: Place | None = None
     if len(found) <= page.limit and rows and rows[-1][-1]:
@@ -154,6 +160,14 @@ def parameters(wanted: SearchFilter, place: Place, rows: int) -> Mapping[str, An
         "until": wanted.until,
         "rows": rows,
     }
+
+
+def _of_reference(connection: Connection, given: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
+    """The rows of WALK_REFERENCE."""
+    connection = connection.execution_options(isolation_level="READ COMMITTED")
+    with connection.begin():
+        connection.execute(IN_ORDER)
+        return connection.execute(WALK_REFERENCE, given).all()
 
 
 def _rare(connection: Connection, given: Mapping[str, Any]) -> Sequence[Sequence[Any]] | None:
