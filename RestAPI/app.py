@@ -14,6 +14,7 @@ from werkzeug.routing import BaseConverter, MapAdapter
 from RestAPI.edge import LOG_FAILURES, REQUEST_ID, RULE, Edge
 from RestAPI.endpoint import View
 from RestAPI.gate import Gate
+from RestAPI.long_answers import LongAnswers
 from RestAPI.openapi import build_document
 from RestAPI.problems import InternalError, as_error, problem_response
 from RestAPI.routes.bulk import BULK, BulkRoutes
@@ -119,7 +120,9 @@ def create_app(settings: Settings, store: Store) -> Application:
     _add(app, "GET", f"{OPERATIONS_PATH}/<operation_id>", operations.get_operation)
     _add(app, "POST", f"{OPERATIONS_PATH}/<operation_id>/reversal", operations.reverse)
 
-    _add(app, "POST", f"{OPERATIONS_PATH}/{BULK}", BulkRoutes(store).by_content_type())
+    long_answers = LongAnswers(settings.threads)
+    bulk = BulkRoutes(store, long_answers)
+    _add(app, "POST", f"{OPERATIONS_PATH}/{BULK}", bulk.by_content_type())
 
     transfers = TransferRoutes(store)
     _add(app, "POST", TRANSFERS_PATH, transfers.transfer)
@@ -134,7 +137,7 @@ def create_app(settings: Settings, store: Store) -> Application:
 
     _add(app, "GET", OPERATIONS_PATH, SearchRoutes(store).search_operations)
 
-    statements = StatementRoutes(store, settings.threads)
+    statements = StatementRoutes(store, long_answers)
     _add(app, "GET", f"{WALLETS_PATH}/<wallet_id>/statement", statements.get_statement)
 
     _add(app, "GET", f"{API}/ledger/trial-balance", LedgerRoutes(store).trial_balance)

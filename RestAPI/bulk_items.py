@@ -11,14 +11,16 @@ from pydantic import ValidationError
 from uuid_utils.compat import uuid7
 
 from RestAPI.problems import as_error, invalid
-from RestAPI.reading import OPEN_SCOPE
+from RestAPI.reading import OPEN_SCOPE, hash_of
 from RestAPI.schemas.bulk import BulkOperation, BulkTransfer
 from WalletCore.domain.commands import Deposit, Group, Leg, Transfer, Withdraw
-from WalletCore.domain.errors import CofferError
+from WalletCore.domain.errors import CofferError, IdempotencyKeyReused
 from WalletCore.domain.model import OperationType
 from WalletCore.store import IdempotencyKey, Outcome, Store
 
 FIRST_ERROR_STATUS: Final = 400
+
+_EACH: Final = hashlib.sha256(b"many, each on its own").digest()
 
 Item: TypeAlias = BulkOperation | BulkTransfer
 Movement: TypeAlias = Deposit | Withdraw | Transfer
@@ -65,6 +67,19 @@ def _try_all(store: Store, commands: Sequence[Movement]) -> list[Outcome]:
     outcome = store.execute(Group(tuple(commands), atomic=False), dry_run=True)
     results = orjson.loads(outcome.body)["results"]
     return [Outcome(result["status"], orjson.dumps(result["body"])) for result in results]
+
+
+def claim_whole(store: Store, key: IdempotencyKey | None, *, dry_run: bool) -> CofferError | None:
+    """Note that ``key`` stands for many, each on its own; what is wrong if it stands for another
+    request. With the same key the items may be others: each has its own answer.
+    """
+    if key is None or dry_run:
+        return None
+    marked = IdempotencyKey(key.scope, key.key, _EACH)
+    outcome = store.execute(Group((), atomic=False), marked)
+    if outcome.status < FIRST_ERROR_STATUS:
+        return None
+    return IdempotencyKeyReused(orjson.loads(outcome.body)["detail"])
 
 
 def _outcome(result: Outcome | CofferError) -> Outcome:
@@ -127,8 +142,7 @@ def key_of(
     """The item's own key, or one that follows from that of the whole."""
     if item.idempotency_key is None and whole is None:
         return None
-    text = orjson.dumps(["bulk", given], default=str, option=orjson.OPT_SORT_KEYS)
-    request_hash = hashlib.sha256(text).digest()
+    request_hash = hash_of(["bulk", given])
     if item.idempotency_key is not None:
         return IdempotencyKey(OPEN_SCOPE, item.idempotency_key, request_hash)
     assert whole is not None  # noqa: S101 - see above

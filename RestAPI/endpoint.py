@@ -117,6 +117,7 @@ class Operation:
                     arguments["dry_run"] = dry_run
                 elif repeatable:
                     parse_idempotency_key(environ, data)
+                    _validated(Strict, parse_query(environ), "query")
             result = method(owner, **arguments)
             if isinstance(result, Outcome):
                 if dry_run:

@@ -98,6 +98,8 @@ class Import:
         """What became of it, for a person."""
         verb = "would be done" if self._dry_run else "done now"
         yield f"{self.done:,} {verb}, {self.before:,} done before, {self.refused:,} refused."
+        if self.before and not self.done and not self._dry_run:
+            yield f"Nothing is new in the import {self._name!r}; give another one another --name."
         yield from self.listed
         if self.refused > len(self.listed):
             yield f"and {self.refused - len(self.listed):,} more"
@@ -118,6 +120,9 @@ def _csv_rows(file: BinaryIO) -> Iterator[Row]:
     texts = (text.decode("utf-8-sig" if place == 0 else "utf-8") for place, text in enumerate(file))
     reader = csv.DictReader(texts, strict=True)
     try:
+        names = reader.fieldnames or []
+        if len(set(names)) < len(names):
+            raise CannotImport("Two columns have the same name; which one counts cannot be known.")
         for row in reader:
             yield Row(reader.line_num, _or_error(lambda given=row: _csv_item(given)))  # type: ignore[misc]
     except (csv.Error, UnicodeDecodeError) as error:

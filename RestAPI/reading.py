@@ -6,6 +6,7 @@ Everything here takes the WSGI environment as it is, and says no by raising erro
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
@@ -169,8 +170,16 @@ def parse_idempotency_key(environ: WSGIEnvironment, body: object) -> Idempotency
         what = f"This is 1 to {MAX_KEY_CHARACTERS} visible ASCII characters."
         raise invalid([("header.Idempotency-Key", what)])
     canonical: list[Any] = [environ["REQUEST_METHOD"], environ["PATH_INFO"], body]
-    text = orjson.dumps(canonical, default=str, option=orjson.OPT_SORT_KEYS)
-    return IdempotencyKey(OPEN_SCOPE, key, hashlib.sha256(text).digest())
+    return IdempotencyKey(OPEN_SCOPE, key, hash_of(canonical))
+
+
+def hash_of(value: object) -> bytes:
+    """SHA-256 of what JSON gave, in one canonical form."""
+    try:
+        text = orjson.dumps(value, default=str, option=orjson.OPT_SORT_KEYS)
+    except TypeError:  # an integer beyond 64 bits, which nothing has refused yet
+        text = json.dumps(value, default=str, sort_keys=True).encode()
+    return hashlib.sha256(text).digest()
 
 
 def parse_traceparent(environ: WSGIEnvironment) -> str | None:

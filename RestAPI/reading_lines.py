@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 NDJSON_TYPE: Final = "application/x-ndjson"
 MAX_LINE_BYTES: Final = 64 * 1024
+MAX_BLANK_LINES: Final = 1000
+"""In a row: a stream of nothing would keep its place for as long as it likes."""
+
 READ_BYTES: Final = 64 * 1024
 
 
@@ -19,15 +22,22 @@ def lines_of(environ: WSGIEnvironment) -> Iterator[bytes]:
     """The lines of the body that are not blank, whether its length was announced or it comes in
     chunks.
 
-    Raises BodyTooLarge for a line beyond MAX_LINE_BYTES, BadRequest if the body ends early or its
-    chunks are broken, and RequestTimeout; what came before is given first.
+    Raises BodyTooLarge for a line beyond MAX_LINE_BYTES, BadRequest if the body ends early, its
+    chunks are broken or it goes on with blank lines, and RequestTimeout; what came before is given
+    first.
     """
     rest = b""
+    blank = 0
     for part in _parts(environ):
         *whole, rest = (rest + part).split(b"\n")
         for line in whole:
             if line.strip():
                 yield _short_enough(line)
+                blank = 0
+                continue
+            blank += 1
+            if blank > MAX_BLANK_LINES:
+                raise BadRequest(f"There are more than {MAX_BLANK_LINES} blank lines in a row.")
         _short_enough(rest)
     if rest.strip():
         yield rest

@@ -127,7 +127,7 @@ class Committer:
         submission = Submission(command, key, traceparent, dry_run=dry_run)
         with self._slot():
             self._put(submission)
-            result = _result(submission)
+            result = _result(submission, time.monotonic() + QUEUE_WAIT_SECONDS)
         if isinstance(result, CofferError):
             raise result
         return result
@@ -135,16 +135,28 @@ class Committer:
     def submit_each(self, submissions: Sequence[Submission]) -> list[Result]:
         """The same for each of many on its own: one refusal, or one that was not done, stops no
         other. They are put into the queue in slices, each after the one before, so that they hold
-        up others no longer than any batch does. Raises Overloaded, Unavailable if none was begun.
+        up others no longer than any batch does. Raises Overloaded if none was begun.
         """
         results: list[Result] = []
         with self._slot():
             for start in range(0, len(submissions), MAX_BATCH_COMMANDS):
                 part = submissions[start : start + MAX_BATCH_COMMANDS]
-                for submission in part:
-                    self._put(submission)
-                results += [_result(submission) for submission in part]
+                results += self._each_of(part)
         return results
+
+    def _each_of(self, part: Sequence[Submission]) -> list[Result]:
+        """What became of each, those that did not get into the queue any more included."""
+        refused: list[Result] = []
+        put: list[Submission] = []
+        for submission in part:
+            try:
+                self._put(submission)
+            except Unavailable as error:
+                refused.append(error)
+            else:
+                put.append(submission)
+        until = time.monotonic() + QUEUE_WAIT_SECONDS
+        return [*(_result(submission, until) for submission in put), *refused]
 
     @contextmanager
     def _slot(self) -> Iterator[None]:
@@ -224,7 +236,7 @@ class Committer:
                     self._queue.put(None)
                     break
                 fits = weight + item.weight <= MAX_BATCH_COMMANDS
-                if fits and loaded.covers(item.needs):
+                if fits and not item.in_order and loaded.covers(item.needs):
                     joining.append(item)
                     weight += item.weight
                 else:
@@ -346,9 +358,9 @@ class Committer:
             self._log.exception(event, commands=commands)
 
 
-def _result(submission: Submission) -> Result:
-    """Wait for what becomes of a command that is in the queue."""
-    if not submission.done.acquire(timeout=QUEUE_WAIT_SECONDS):
+def _result(submission: Submission, until: float) -> Result:
+    """Wait for what becomes of a command that is in the queue; it may stay there ``until`` then."""
+    if not submission.done.acquire(timeout=max(0.0, until - time.monotonic())):
         if submission.claim.acquire(blocking=False):
             return counted(
                 Overloaded("The command waited for too long and was taken out, not done.")

@@ -53,6 +53,7 @@ class Submission:
     ``claim`` belongs to whoever gets it first: the committer, which then does the command, or the
     waiting thread, which then gives it up. So a command that is given up was certainly not done.
     ``weight``: how many movements it is. ``dry_run``: only tried out, and not remembered.
+    ``in_order``: after those that were put into the queue before it, and never ahead of them.
     """
 
     __slots__ = (
@@ -60,6 +61,7 @@ class Submission:
         "command",
         "done",
         "dry_run",
+        "in_order",
         "key",
         "needs",
         "result",
@@ -74,9 +76,11 @@ class Submission:
         traceparent: str | None = None,
         *,
         dry_run: bool = False,
+        in_order: bool = False,
     ) -> None:
         self.command = command
         self.dry_run = dry_run
+        self.in_order = in_order
         self.weight = _weight_of(command)
         self.needs = needs_of(command)
         self.key = key

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from itertools import chain
 from uuid import UUID
@@ -91,7 +91,7 @@ class MemoryStore:
     ) -> list[Outcome | CofferError]:
         """See Store."""
         return self._committer.submit_each(
-            [Submission(command, key, traceparent) for command, key in commands]
+            [Submission(command, key, traceparent, in_order=True) for command, key in commands]
         )
 
     def wallet(self, wallet_id: UUID) -> Document:
@@ -195,11 +195,15 @@ class MemoryStore:
             )
             return shown, balance_document(wallet)
 
-    def due_holds(self, limit: int) -> list[tuple[UUID, UUID]]:
+    def due_holds(self, limit: int, without: Collection[UUID] = ()) -> list[tuple[UUID, UUID]]:
         """See Store."""
         now = datetime.now(UTC)
         with self._ledger.lock:
-            due = [hold for hold in self._ledger.open_holds.values() if hold.expires_at <= now]
+            due = [
+                hold
+                for hold in self._ledger.open_holds.values()
+                if hold.expires_at <= now and hold.wallet_id not in without
+            ]
         due.sort(key=lambda hold: hold.expires_at)
         return [(hold.wallet_id, hold.id) for hold in due[:limit]]
 

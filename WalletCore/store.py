@@ -6,7 +6,7 @@ both let the same domain decide through the same committer, so that neither can 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -170,8 +170,10 @@ class Store(Protocol):
         WalletNotFound, CursorInvalid.
         """
 
-    def due_holds(self, limit: int) -> list[tuple[UUID, UUID]]:
-        """Up to ``limit`` open holds whose time is over: ids of the wallet and of the hold."""
+    def due_holds(self, limit: int, without: Collection[UUID] = ()) -> list[tuple[UUID, UUID]]:
+        """Up to ``limit`` open holds whose time is over, of other wallets than these: ids of the
+        wallet and of the hold.
+        """
 
     def operations(self, wallet_id: UUID, wanted: OperationFilter, page: PageRequest) -> Page:
         """A wallet's operations, newest first. Raises WalletNotFound, CursorInvalid."""

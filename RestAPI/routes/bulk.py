@@ -9,8 +9,17 @@ from typing import TYPE_CHECKING, Final
 import orjson
 from flask import Response, request
 
-from RestAPI.bulk_items import FIRST_ERROR_STATUS, all_items, command_of, do_each, result_json
+from RestAPI.bulk_items import (
+    FIRST_ERROR_STATUS,
+    all_items,
+    claim_whole,
+    command_of,
+    do_each,
+    result_json,
+)
+from RestAPI.edge import REQUEST_ID
 from RestAPI.endpoint import DRY_RUN_HEADER, View, endpoint, is_dry_run
+from RestAPI.long_answers import LongAnswers
 from RestAPI.patience import renew
 from RestAPI.problems import invalid
 from RestAPI.reading import JSON_TYPE, parse_idempotency_key, parse_json, parse_traceparent
@@ -24,7 +33,13 @@ from RestAPI.schemas.bulk import (
     BulkTransfer,
 )
 from WalletCore.domain.commands import Group
-from WalletCore.domain.errors import CofferError, CurrencyMismatch, SameWallet
+from WalletCore.domain.errors import (
+    CofferError,
+    CurrencyMismatch,
+    Overloaded,
+    SameWallet,
+    Unavailable,
+)
 from WalletCore.domain.model import Document
 from WalletCore.store import IdempotencyKey, Outcome, Store
 
@@ -39,12 +54,16 @@ BULK: Final = "bulk"
 SLICE_LINES: Final = 500
 """Lines of a stream that are done, and answered, together."""
 
+SLICE_BYTES: Final = 1024 * 1024
+"""A slice ends with the line that goes beyond this: parsed, JSON takes fifty times its length."""
+
 
 class BulkRoutes:
     """The endpoint of many."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, long_answers: LongAnswers) -> None:
         self._store = store
+        self._long_answers = long_answers
 
     @endpoint(
         tag=TAG,
@@ -52,7 +71,7 @@ class BulkRoutes:
         max_body_bytes=MAX_BULK_BYTES,
         idempotent=True,
         responses={200: BulkAnswer},
-        errors=(*MONEY_ERRORS, CurrencyMismatch, SameWallet),
+        errors=(*MONEY_ERRORS, CurrencyMismatch, SameWallet, Overloaded),
         models=(BulkOperation, BulkTransfer),
     )
     def operate_in_bulk(
@@ -78,6 +97,9 @@ class BulkRoutes:
         if body.atomic:
             commands = tuple(map(command_of, all_items(body.operations)))
             return self._store.execute(Group(commands), key, traceparent, dry_run=dry_run)
+        reused = claim_whole(self._store, key, dry_run=dry_run)
+        if reused is not None:
+            raise reused
         given = (
             (number, one, f"body.operations.{number}") for number, one in enumerate(body.operations)
         )
@@ -104,7 +126,11 @@ class BulkRoutes:
         key = parse_idempotency_key(environ, None)
         traceparent = parse_traceparent(environ)
         dry_run = is_dry_run(environ)
-        answer = self._answers(lines_of(environ), key, traceparent, dry_run=dry_run)
+        reused = claim_whole(self._store, key, dry_run=dry_run)
+        if reused is not None:
+            raise reused
+        parts = self._answers(lines_of(environ), key, traceparent, dry_run=dry_run)
+        answer = self._long_answers.open(parts, environ[REQUEST_ID])
         response = Response(answer, 200, content_type=NDJSON_TYPE)
         if dry_run:
             response.headers[DRY_RUN_HEADER] = "true"
@@ -123,11 +149,13 @@ class BulkRoutes:
         broken: CofferError | None = None
         while broken is None:
             part: list[tuple[int, object | CofferError, str]] = []
+            size = 0
             try:
                 for line in lines:
                     part.append((number, _read(line, number), f"line.{number}"))
                     number += 1
-                    if len(part) == SLICE_LINES:
+                    size += len(line)
+                    if len(part) == SLICE_LINES or size > SLICE_BYTES:
                         break
             except CofferError as error:
                 broken = error
@@ -136,6 +164,8 @@ class BulkRoutes:
             renew()
             results = do_each(self._store, part, key, traceparent, dry_run=dry_run)
             done += sum(result.status < FIRST_ERROR_STATUS for result in results)
+            if all(result.status == Unavailable.status for result in results):
+                broken = Unavailable("Nothing can be done right now. Send it again.")
             yield b"".join(result_json(result) + b"\n" for result in results)
         sums: Document = {"done": done, "refused": number - done, "complete": broken is None}
         if broken is not None:

@@ -20,11 +20,11 @@ TAG: Final = "Operations"
 
 
 class StatementRoutes:
-    """The endpoint of statements. ``threads``: those of this process for requests."""
+    """The endpoint of statements."""
 
-    def __init__(self, store: Store, threads: int) -> None:
+    def __init__(self, store: Store, long_answers: LongAnswers) -> None:
         self._store = store
-        self._long_answers = LongAnswers(threads)
+        self._long_answers = long_answers
 
     @endpoint(
         tag=TAG,

@@ -27,6 +27,9 @@ MAX_METADATA_DEPTH: Final = 8
 MAX_METADATA_INTEGER: Final = 2**53
 """Up to here every JSON reader keeps an integer exactly, JavaScript's too (RFC 8259, section 6)."""
 
+MAX_INTEGER_DIGITS: Final = 18
+"""Of a whole number that is written with a point or an exponent."""
+
 UUID_PATTERN: Final = (
     r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"
 )
@@ -166,7 +169,13 @@ def ordered_type(value: object) -> OperationType:
 
 def seconds(value: object) -> int:
     """A whole number of seconds. Raises ValueError."""
-    if isinstance(value, Decimal) and value == value.to_integral_value():
+    # The bound comes first: 1e9000000 would be nine million digits as an integer.
+    if (
+        isinstance(value, Decimal)
+        and value.is_finite()
+        and value.adjusted() < MAX_INTEGER_DIGITS
+        and value == value.to_integral_value()
+    ):
         value = int(value)
     if isinstance(value, int) and not isinstance(value, bool):
         return value

@@ -11,7 +11,10 @@ from flask.testing import FlaskClient
 from pydantic import SecretStr
 from uuid_utils.compat import uuid7
 
+from RestAPI import bulk_items
 from RestAPI.app import create_app
+from RestAPI.reading_lines import MAX_LINE_BYTES
+from RestAPI.routes import bulk
 from RestAPI.schemas.bulk import MAX_BULK_BYTES, MAX_BULK_ITEMS
 from testkit.ledgers import audit, memory_store, postgres_store
 from testkit.services import TestDatabases
@@ -229,3 +232,70 @@ def test_a_dry_run_of_many_changes_nothing(client: FlaskClient) -> None:
         done = send(client, [deposit(one, 5), withdraw(one, 5)], f"dry-{atomic}", atomic=atomic)
         assert done.get_json()["done"] == 2
         before = client.get(f"/api/v1/wallets/{one}").get_json()
+
+
+def test_numbers_of_any_size_are_told_apart_under_a_key(client: FlaskClient) -> None:
+    one = wallet(client)
+    for atomic in (False, True):
+        answer = send(client, [deposit(one, 10**20)], f"large-{atomic}", atomic=atomic)
+        assert answer.status_code == (422 if atomic else 200)
+    assert balance(client, one) == "0.00"
+
+
+def test_a_key_that_stands_for_another_request_is_not_taken(client: FlaskClient) -> None:
+    one = wallet(client)
+    path = f"/api/v1/wallets/{one}/operation"
+    order = {"operation_type": "DEPOSIT", "amount": 1}
+
+    def single(key: str) -> Any:
+        return client.post(path, json=order, headers={"Idempotency-Key": key})
+
+    def each(key: str) -> Any:
+        return send(client, [deposit(one)], key)
+
+    def whole(key: str) -> Any:
+        return send(client, [deposit(one)], key, atomic=True)
+
+    pairs = [(single, each), (each, single), (each, whole), (whole, each), (whole, single)]
+    for done, (first, then) in enumerate(pairs, 1):
+        key = f"key-{done}"
+        assert first(key).status_code == 200
+        refused = then(key)
+        assert (refused.status_code, refused.get_json()["code"]) == (409, "idempotency_key_reused")
+        assert balance(client, one) == f"{done}.00"
+
+
+def test_a_slice_of_a_stream_ends_with_so_many_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    do_each = bulk_items.do_each
+
+    def watched(store: Any, given: Any, *rest: Any, **options: Any) -> Any:
+        part = list(given)
+        sizes.append(len(part))
+        return do_each(store, part, *rest, **options)
+
+    monkeypatch.setattr(bulk, "do_each", watched)
+    with memory_store() as store:
+        client = create_app(MEMORY, store).test_client()
+        line = b'{"description": "' + b"x" * (MAX_LINE_BYTES - 100) + b'"}\n'
+        answer = client.post(BULK, data=line * 40, content_type="application/x-ndjson")
+        *results, sums = answer.data.splitlines()
+        assert (len(results), sums) == (40, b'{"done":0,"refused":40,"complete":true}')
+    assert max(sizes) * len(line) <= bulk.SLICE_BYTES + len(line)
+
+
+def test_streams_have_places_like_other_long_answers() -> None:
+    with memory_store() as store:
+        client = create_app(MEMORY.model_copy(update={"threads": 4}), store).test_client()
+        first = client.post(BULK, data=b"{}\n" * 501, content_type="application/x-ndjson")
+        second = client.post(BULK, data=b"{}\n", content_type="application/x-ndjson")
+        assert (second.status_code, second.get_json()["code"]) == (503, "overloaded")
+        first.close()
+        third = client.post(BULK, data=b"{}\n", content_type="application/x-ndjson")
+        assert third.status_code == 200
+        third.close()
+
+
+def test_marking_as_read_is_not_tried_out(client: FlaskClient) -> None:
+    answer = client.post("/api/v1/notifications/read-all?dry_run=true", json={})
+    assert (answer.status_code, answer.get_json()["code"]) == (422, "validation_failed")

@@ -113,3 +113,11 @@ def test_metadata_is_kept_as_it_came() -> None:
 def test_metadata_that_could_not_be_kept(metadata: object, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         values.metadata(metadata)
+
+
+@pytest.mark.parametrize("given", ["1e9000000", "1e18", "NaN", "Infinity", "1.5", "-1e-9000000"])
+def test_seconds_that_are_no_number_of_them_are_refused_at_once(given: str) -> None:
+    """The first would take hours to become an integer."""
+    with pytest.raises(ValueError, match="whole number"):
+        values.seconds(Decimal(given))
+    assert values.seconds(Decimal("6e1")) == values.seconds(60) == 60

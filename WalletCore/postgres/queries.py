@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, bindparam, func, select, text
+from sqlalchemy import ARRAY, Select, Uuid, bindparam, func, select, text
 
 from WalletCore.domain.model import TRANSFERS, HoldStatus
 from WalletCore.postgres.notification_tables import inbox
@@ -92,7 +92,11 @@ HOLD = (
 )
 DUE_HOLDS = (
     select(holds.c.wallet_id, holds.c.id)
-    .where(holds.c.status == "open", holds.c.expires_at <= func.now())
+    .where(
+        holds.c.status == "open",
+        holds.c.expires_at <= func.now(),
+        holds.c.wallet_id != func.all(bindparam("without", type_=ARRAY(Uuid))),
+    )
     .order_by(holds.c.expires_at)
     .limit(bindparam("rows"))
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import Any, Final, TypeVar
 from uuid import UUID
@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from WalletCore.cache import BalanceCache, NullCache
-from WalletCore.committer import Committer
+from WalletCore.committer import MAX_BATCH_COMMANDS, Committer
 from WalletCore.cursor import decode_cursor, decode_id_cursor, encode_cursor
 from WalletCore.deciding import Submission
 from WalletCore.documents import (
@@ -25,7 +25,7 @@ from WalletCore.documents import (
     page_of,
     trial_balance_document,
 )
-from WalletCore.domain.commands import Command
+from WalletCore.domain.commands import Command, Group
 from WalletCore.domain.errors import (
     CofferError,
     CursorInvalid,
@@ -99,6 +99,13 @@ class PostgresStore:
             waiting_limit=waiting_limit,
             after_commit=self._cache.forget,
         )
+        # What takes seconds has a connection of its own, and one place: others do not wait for it.
+        self._large_groups = Committer(
+            PostgresTransactions(url, self.currencies),
+            self.currencies,
+            waiting_limit=1,
+            after_commit=self._cache.forget,
+        )
         self._expirer = HoldExpirer(self.due_holds, self.execute)
 
     def execute(
@@ -110,7 +117,10 @@ class PostgresStore:
         dry_run: bool = False,
     ) -> Outcome:
         """See Store."""
-        return self._committer.submit(command, key, traceparent, dry_run=dry_run)
+        committer = self._committer
+        if isinstance(command, Group) and len(command.commands) > MAX_BATCH_COMMANDS:
+            committer = self._large_groups
+        return committer.submit(command, key, traceparent, dry_run=dry_run)
 
     def execute_each(
         self,
@@ -119,7 +129,7 @@ class PostgresStore:
     ) -> list[Outcome | CofferError]:
         """See Store."""
         return self._committer.submit_each(
-            [Submission(command, key, traceparent) for command, key in commands]
+            [Submission(command, key, traceparent, in_order=True) for command, key in commands]
         )
 
     def wallet(self, wallet_id: UUID) -> Document:
@@ -208,9 +218,9 @@ class PostgresStore:
         )
         return shown, balance_document(wallet)
 
-    def due_holds(self, limit: int) -> list[tuple[UUID, UUID]]:
+    def due_holds(self, limit: int, without: Collection[UUID] = ()) -> list[tuple[UUID, UUID]]:
         """See Store."""
-        wanted = {"rows": limit}
+        wanted = {"rows": limit, "without": list(without)}
         rows = self._read(lambda c: c.execute(queries.DUE_HOLDS, wanted).all())
         return [(row[0], row[1]) for row in rows]
 
@@ -275,6 +285,7 @@ class PostgresStore:
     def close(self) -> None:
         """See Store."""
         self._expirer.close()
+        self._large_groups.close()
         self._committer.close()
         self._partitions.close()
         self._cache.close()
