@@ -39,6 +39,7 @@ STOP_TIMEOUT_SECONDS: Final = 30.0
 NAMES_LIMIT_SECONDS: Final = 2.0
 POLL_SECONDS: Final = 0.05
 """Looking more often would take a good part of a core from the node that is to start."""
+GONE_LOOKS: Final = 10
 LOG_TAIL_CHARACTERS: Final = 4000
 
 PORTS: Final = range(20_000, 32_000)
@@ -100,7 +101,7 @@ class PrivateRabbit:
                 check=True,
             )
         eventually(self._answers_or_dead, f"RabbitMQ, see {self._log()}", START_TIMEOUT_SECONDS)
-        if not processes_with(self._mark):
+        if self._gone():
             raise RuntimeError(
                 f"RabbitMQ ended: {self._log().read_text(errors='replace')[-LOG_TAIL_CHARACTERS:]}"
             )
@@ -212,7 +213,17 @@ class PrivateRabbit:
             # pika takes its time, and logs every failure.
             socket.create_connection(("127.0.0.1", self._port), STOP_TIMEOUT_SECONDS).close()
             return _opens(self.url)
-        return not processes_with(self._mark)
+        return self._gone()
+
+    def _gone(self) -> bool:
+        """Whether it has ended. A program that takes another's place has no environment for a
+        moment, and the script does that several times: one look is not enough.
+        """
+        for _ in range(GONE_LOOKS):
+            if processes_with(self._mark):
+                return False
+            time.sleep(POLL_SECONDS)
+        return True
 
     def __enter__(self) -> Self:
         """Start."""
