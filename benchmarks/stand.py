@@ -24,6 +24,7 @@ from typing import Final, Self
 
 import psycopg
 from psycopg import sql
+from psycopg.errors import InsufficientPrivilege, ObjectInUse
 
 from benchmarks.programs import (
     BYTES_PER_MB,
@@ -42,6 +43,8 @@ READY_TIMEOUT_SECONDS: Final = 60.0
 CLEAR_UP_TIMEOUT_SECONDS: Final = 60.0
 REQUEST_TIMEOUT_SECONDS: Final = 60.0
 SETTLE_SECONDS: Final = 0.5
+DROP_TIMEOUT_SECONDS: Final = 60.0
+DROP_PAUSE_SECONDS: Final = 0.2
 """After the first answer, for the other processes of the server to come up."""
 WALLET_MAKERS: Final = 32
 """Threads that create wallets; together they fill batches."""
@@ -218,10 +221,22 @@ def temporary_database(url: str, name: str) -> Iterator[str]:
 
 
 def drop_database(url: str, name: str) -> None:
-    """Remove a database with all that is in it."""
+    """Remove a database with all that is in it.
+
+    The autovacuum works as a superuser, whom our role may not end: it is waited for.
+    """
+    statement = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
+    deadline = time.monotonic() + DROP_TIMEOUT_SECONDS
     with psycopg.connect(url, autocommit=True) as connection:
-        identifier = sql.Identifier(name)
-        connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(identifier))
+        while True:
+            try:
+                connection.execute(statement)
+            except (InsufficientPrivilege, ObjectInUse):
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(DROP_PAUSE_SECONDS)
+            else:
+                return
 
 
 def make_checkpoint(url: str) -> None:
