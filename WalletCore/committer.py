@@ -223,9 +223,10 @@ class Committer:
     def _join(self, transaction: Transaction, batch: list[Submission], loaded: Loaded) -> Loaded:
         """Let commands that came while this batch waited for its locks take part in it.
 
-        A hot wallet is what is waited for, and whoever comes meanwhile wants the same one. All
-        their wallets must be locked already; their keys are taken if that needs no waiting. The
-        others go into the next batch. Gives ``loaded`` with what is known of their keys.
+        A hot wallet is what is waited for, and whoever comes meanwhile wants the same one. At least
+        one of their wallets must be locked already; the others, and their keys, are taken if that
+        needs no waiting. Who cannot join goes into the next batch. Gives ``loaded`` with what was
+        taken.
         """
         joining: list[Submission] = []
         weight = sum(submission.weight for submission in batch)
@@ -236,7 +237,7 @@ class Committer:
                     self._queue.put(None)
                     break
                 fits = weight + item.weight <= MAX_BATCH_COMMANDS
-                if fits and not item.in_order and loaded.covers(item.needs):
+                if fits and not item.in_order and loaded.meets(item.needs):
                     joining.append(item)
                     weight += item.weight
                 else:
@@ -244,16 +245,24 @@ class Committer:
         known = {name_of(s.key) for s in batch if s.key}
         keys = sorted({name_of(s.key) for s in joining if s.key} - known)
         try:
-            more = transaction.join(keys) if keys else Loaded({}, {})
+            wallets = {id_ for item in joining for id_ in item.needs.wallets}
+            further = sorted(wallets - loaded.wallets.keys())
+            more = transaction.join(keys, further) if keys or further else Loaded({}, {})
         except BaseException:
             self._left_over += joining
             raise
+        loaded = replace(
+            loaded,
+            wallets=loaded.wallets | more.wallets,
+            remembered=loaded.remembered | more.remembered,
+        )
         for item in joining:
-            if item.key and name_of(item.key) in more.busy_keys:
+            busy_key = item.key is not None and name_of(item.key) in more.busy_keys
+            if busy_key or not loaded.covers(item.needs):
                 self._left_over.append(item)
             elif item.claim.acquire(blocking=False):
                 batch.append(item)
-        return replace(loaded, remembered=loaded.remembered | more.remembered)
+        return loaded
 
     def _commit(
         self, batch: list[Submission], *, skip_locked: bool = False, joinable: bool = False

@@ -78,9 +78,9 @@ class MemoryLedger:
             ),
         )
 
-    def join(self, keys: Sequence[tuple[str, str]]) -> Loaded:
-        """Keys alone, the same way."""
-        return self.load(Needs(), keys, skip_locked=True)
+    def join(self, keys: Sequence[tuple[str, str]], wallet_ids: Sequence[UUID]) -> Loaded:
+        """The same way."""
+        return self.load(Needs(wallet_ids), keys, skip_locked=True)
 
     def save(self, changes: Changes, remembered: Mapping[tuple[str, str], Remembered]) -> None:
         """Put everything in its place."""

@@ -232,14 +232,18 @@ class Loaded:
     holds: dict[UUID, Hold] = field(default_factory=dict)
     originals: dict[UUID, Original] = field(default_factory=dict)
 
-    def covers(self, needs: Needs) -> bool:
-        """Whether all that is needed is here."""
+    def meets(self, needs: Needs) -> bool:
+        """Whether what is needed is here but for some of the wallets, of which one is."""
         return (
-            self.wallets.keys() >= set(needs.wallets)
+            (not needs.wallets or any(id_ in self.wallets for id_ in needs.wallets))
             and self.messages.keys() >= set(needs.messages)
             and self.holds.keys() >= set(needs.holds)
             and self.originals.keys() >= set(needs.originals)
         )
+
+    def covers(self, needs: Needs) -> bool:
+        """Whether all that is needed is here."""
+        return self.meets(needs) and self.wallets.keys() >= set(needs.wallets)
 
 
 class Transaction(Protocol):
@@ -248,10 +252,11 @@ class Transaction(Protocol):
     def load(self, needs: Needs, keys: Sequence[tuple[str, str]], *, skip_locked: bool) -> Loaded:
         """Lock the keys, the wallets, then the messages, in one order for everybody; read all."""
 
-    def join(self, keys: Sequence[tuple[str, str]]) -> Loaded:
-        """Lock more keys, each only if it can be had at once (the others are busy), and read them.
+    def join(self, keys: Sequence[tuple[str, str]], wallet_ids: Sequence[UUID]) -> Loaded:
+        """Lock more keys and wallets, each only if it can be had at once, and read them.
 
-        Waiting for one here, after the wallets, could be a deadlock.
+        Waiting for one here, after the wallets, could be a deadlock. Keys that were not had are
+        busy; wallets that were not had are missing.
         """
 
     def save(self, changes: Changes, remembered: Mapping[tuple[str, str], Remembered]) -> None:

@@ -21,6 +21,7 @@ from WalletCore.domain.working_set import Changes
 from WalletCore.failures import DataRefused, StoreUnavailable
 from WalletCore.postgres import statements
 from WalletCore.postgres.columns import (
+    array,
     balance_columns,
     description_columns,
     entry_columns,
@@ -162,14 +163,18 @@ class PostgresTransaction:
         except psycopg.Error as error:
             raise commit_failure(error) from error
 
-    def join(self, keys: Sequence[tuple[str, str]]) -> Loaded:
+    def join(self, keys: Sequence[tuple[str, str]], wallet_ids: Sequence[UUID]) -> Loaded:
         """See Transaction. One round trip. Raises CommitFailure."""
         try:
             with self._connection.pipeline():
                 more_keys = Keys(self._cursor(), self._cursor(), keys, only_try=True)
                 more_keys.lock()
+                wallets = self._cursor()
+                if wallet_ids:
+                    wallets.execute(statements.TRY_LOCK_WALLETS, (array(wallet_ids),))
                 more_keys.read()
-            return Loaded({}, more_keys.answers(), busy_keys=more_keys.busy())
+            found = {row[0]: self._wallet(row) for row in (wallets if wallet_ids else ())}
+            return Loaded(found, more_keys.answers(), busy_keys=more_keys.busy())
         except psycopg.Error as error:
             raise commit_failure(error) from error
 

@@ -118,7 +118,7 @@ def test_a_command_for_another_wallet_goes_into_the_next_batch(
 def test_what_needs_more_than_the_batch_has_goes_into_the_next_one(
     fresh_postgres_url: str, store: PostgresStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another wallet, a hold or an operation: nothing of them is locked or read yet."""
+    """A hold or an operation: nothing of them is read yet. A further wallet can still be had."""
     hot, cold = new_wallet(store, balance=9), new_wallet(store)
     moved, placed = transfer(hot, cold, 2), place_hold(hot, 2)
     for command in (moved, placed):
@@ -126,14 +126,17 @@ def test_what_needs_more_than_the_batch_has_goes_into_the_next_one(
     gate, sizes = Gate(store), sizes_of(store, monkeypatch)
     with batch_at_the_lock(fresh_postgres_url, gate, hot):
         later = [
-            gate.submit(transfer(hot, cold)),
             gate.submit(capture(placed, 1, final=False)),
             gate.submit(reverse(store, moved.legs[0].operation_id)),
             gate.submit(void(placed)),
         ]
-        joined = [gate.submit(place_hold(hot)), gate.submit(withdraw(hot))]
+        joined = [
+            gate.submit(transfer(hot, cold)),
+            gate.submit(place_hold(hot)),
+            gate.submit(withdraw(hot)),
+        ]
     assert {code_of(future.result()) for future in (*joined, *later)} == {""}
-    assert sizes == [3, 4]
+    assert sizes == [4, 3]
     assert [balance_of(store, wallet) for wallet in (hot, cold)] == [9 + 1 - 1 - 1 - 1, 1]
 
 
@@ -219,6 +222,38 @@ def test_a_batch_and_those_that_join_it_stay_within_the_limit(
     assert {future.result().status for future in sent} == {200}
     assert sizes == [3, 3, 1]
     assert balance_of(store, hot) == 7
+
+
+def test_transfers_from_a_hot_wallet_join_with_their_targets(
+    fresh_postgres_url: str, store: PostgresStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each target is locked if that needs no waiting; one that is locked by others waits its turn,
+    and so does what has nothing to do with the hot wallet."""
+    hot = new_wallet(store, balance=9)
+    targets = [new_wallet(store) for _ in range(4)]
+    gate, sizes = Gate(store), sizes_of(store, monkeypatch)
+    with (
+        psycopg.connect(connection_info(fresh_postgres_url)) as other,
+        psycopg.connect(connection_info(fresh_postgres_url)) as another,
+        psycopg.connect(connection_info(fresh_postgres_url), autocommit=True) as watcher,
+    ):
+        gate.shut()
+        sent = [gate.submit(transfer(hot, targets[0], 1))]
+        other.execute("SELECT FROM coffer.wallets WHERE id = %s FOR UPDATE", (hot,))
+        another.execute("SELECT FROM coffer.wallets WHERE id = %s FOR UPDATE", (targets[3],))
+        gate.open()
+        eventually(lambda: waits(watcher), "the batch at the lock")
+        sent += [gate.submit(transfer(hot, target, 1)) for target in targets[1:]]
+        sent += [gate.submit(transfer(hot, uuid7(), 1)), gate.submit(deposit(uuid7()))]
+        other.rollback()
+        assert [future.result().status for future in sent[:3]] == [201] * 3
+        assert not sent[3].done()
+        another.rollback()
+    assert [future.result().status for future in sent[3:]] == [201, 404, 404]
+    # The blocker; the first with two that joined; the rest.
+    assert sizes[:2] == [1, 3]
+    assert balance_of(store, hot) == 5
+    assert audit(fresh_postgres_url) == []
 
 
 @pytest.mark.parametrize(("limit", "expected"), [(6, [1, 2, 2, 2]), (5, [1] * 7), (1, [1] * 7)])
