@@ -98,7 +98,7 @@ def migrate() -> None:
 @main.command("import")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, readable=True, path_type=Path))
 @click.option("--name", help="What tells this import from others; by default the file's name.")
-@click.option("--dry-run", is_flag=True, help="Only say what would happen.")
+@click.option("--dry-run", is_flag=True, help="Only say what would happen, keys aside.")
 def import_file(file: Path, name: str | None, dry_run: bool) -> None:
     """Do the operations and transfers in FILE, a .csv or .ndjson, each on its own.
 

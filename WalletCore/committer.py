@@ -45,6 +45,7 @@ from WalletCore.failures import (
     Defect,
     LockNotHad,
     StoreUnavailable,
+    TooSlow,
 )
 from WalletCore.store import IdempotencyKey, Loaded, Outcome, Transaction, TransactionSource
 from WalletCore.telemetry import (
@@ -80,6 +81,10 @@ CONFLICT_PAUSE_SECONDS: Final = 0.005
 
 CLOSE_WAIT_SECONDS: Final = 20.0
 """How long closing waits for what is still in the queue."""
+
+TOO_MUCH: Final = (
+    "The database could not write all of this in time; nothing was done. Send it in smaller parts."
+)
 
 AfterCommit: TypeAlias = Callable[[set[UUID]], float]
 """Told the wallets whose answers are about to go out; says how many seconds those must wait."""
@@ -282,7 +287,7 @@ class Committer:
                     break
                 COMMIT_RETRIES.labels("lock").inc()
                 return self._commit(batch, skip_locked=True)
-            except (DataRefused, Defect) as failure:
+            except (DataRefused, Defect, TooSlow) as failure:
                 return self._bisect(batch, failure, skip_locked=skip_locked)
             except StoreUnavailable as lost:
                 with suppress(Exception):
@@ -318,12 +323,16 @@ class Committer:
         return results
 
     def _bisect(
-        self, batch: list[Submission], failure: DataRefused | Defect, *, skip_locked: bool
+        self, batch: list[Submission], failure: DataRefused | Defect | TooSlow, *, skip_locked: bool
     ) -> list[Result]:
-        """Find the command that cannot be done, so that it cannot fail its neighbours."""
+        """Find the command that cannot be done, so that it cannot fail its neighbours; or do in
+        parts what is too much for one time.
+        """
         COMMIT_RETRIES.labels("data").inc()
         if len(batch) == 1:
             self._report("command_not_done", 1)
+            if isinstance(failure, TooSlow):
+                return [counted(Overloaded(TOO_MUCH))]
             if isinstance(failure, Defect):
                 return [counted(CofferError("Nothing was changed. The log says what happened."))]
             return [counted(NotStorable("The database refused this request's data."))]

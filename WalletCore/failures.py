@@ -5,6 +5,7 @@ The tree::
     CommitFailure
       DataRefused      the database refused the data (SQLSTATE 22, 23)
       Defect           an error of ours before anything was written
+      TooSlow          writing took longer than a statement may (57014)
       LockNotHad       a lock was not had in time (55P03, 57014)
       Conflict         deadlock or serialization failure (40P01, 40001)
       StoreUnavailable the database is away or cannot write (08, 57P, 53, 25 ...)
@@ -23,6 +24,10 @@ class DataRefused(CommitFailure):
 
 class Defect(CommitFailure):
     """Something that nobody thought of happened while a batch was loaded or decided."""
+
+
+class TooSlow(CommitFailure):
+    """There is more to be written than can be in the time of a statement; in parts it may be."""
 
 
 class LockNotHad(CommitFailure):

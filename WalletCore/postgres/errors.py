@@ -17,7 +17,10 @@ from WalletCore.failures import (
 )
 
 _CHECK_VIOLATION = "23514"
-_LOCK_NOT_HAD = ("55P03", "57014")
+QUERY_CANCELED = "57014"
+"""What a statement ends with that takes too long."""
+
+_LOCK_NOT_HAD = ("55P03", QUERY_CANCELED)
 _CONFLICT = ("40P01", "40001")
 
 

@@ -19,6 +19,7 @@ from sqlalchemy.exc import DBAPIError
 from WalletCore.domain.model import Document, operation_document
 from WalletCore.paging import Page, PageRequest
 from WalletCore.postgres.currencies import StoredCurrencies
+from WalletCore.postgres.errors import QUERY_CANCELED
 from WalletCore.postgres.locking import entry_of_row
 from WalletCore.postgres.notifications import Read
 from WalletCore.postgres.queries import ENTRY
@@ -109,9 +110,6 @@ RARE_LIMITS: Final = text(
 )
 """For the transaction of RARE. A LIMIT alone makes the planner hope to find that many on the way
 through the table."""
-
-QUERY_CANCELED: Final = "57014"
-"""https://www.postgresql.org/docs/current/errcodes-appendix.html"""
 
 
 def search_entries(

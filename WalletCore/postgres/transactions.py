@@ -18,7 +18,7 @@ import psycopg
 
 from WalletCore.domain.model import Event, Wallet
 from WalletCore.domain.working_set import Changes
-from WalletCore.failures import DataRefused, StoreUnavailable
+from WalletCore.failures import DataRefused, StoreUnavailable, TooSlow
 from WalletCore.postgres import statements
 from WalletCore.postgres.columns import (
     array,
@@ -35,7 +35,7 @@ from WalletCore.postgres.columns import (
 )
 from WalletCore.postgres.connect import committer_connection
 from WalletCore.postgres.currencies import StoredCurrencies
-from WalletCore.postgres.errors import commit_failure
+from WalletCore.postgres.errors import QUERY_CANCELED, commit_failure
 from WalletCore.postgres.locking import (
     MESSAGE_LOCKS,
     WALLET_LOCKS,
@@ -200,6 +200,9 @@ class PostgresTransaction:
             if isinstance(error, psycopg.DataError) or (
                 error.sqlstate is not None and not self._connection.broken
             ):
+                # All locks are held by now.
+                if error.sqlstate == QUERY_CANCELED:
+                    raise TooSlow(str(error)) from error
                 raise commit_failure(error) from error
             if not self._was_committed(changes.events, remembered):
                 raise StoreUnavailable("the connection broke; nothing was committed") from error

@@ -29,6 +29,7 @@ from testkit.waiting import eventually
 from WalletCore import committer
 from WalletCore.domain.commands import Command, Group, PlaceHold
 from WalletCore.domain.errors import Overloaded, Unavailable
+from WalletCore.postgres import connect
 from WalletCore.postgres.connect import connection_info
 from WalletCore.store import Outcome, Transaction
 
@@ -145,4 +146,30 @@ def test_holds_of_a_locked_wallet_keep_no_others_from_expiring(fresh_postgres_ur
             eventually(lambda: store.balance(other)["held"] == "0.00", "the other's expiry", 30)
             assert store.balance(locked)["held"] == "50.00"
         eventually(lambda: store.balance(locked)["held"] == "0.00", "the expiry after it", 60)
+    assert audit(fresh_postgres_url) == []
+
+
+SLOW: Final = """
+    CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN PERFORM pg_sleep(0.15); RETURN NEW; END $$;
+    CREATE TRIGGER slow BEFORE INSERT ON coffer.entries FOR EACH ROW EXECUTE FUNCTION slow();
+"""
+
+
+def test_what_takes_too_long_to_write_is_written_in_parts(
+    fresh_postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten rows at 0.15 s are more than a statement's second here, five are not. A group cannot be
+    taken apart."""
+    monkeypatch.setattr(connect, "STATEMENT_TIMEOUT_SECONDS", 1)
+    with psycopg.connect(connection_info(fresh_postgres_url)) as owner:
+        owner.execute(SLOW)
+    with postgres_store(fresh_postgres_url) as store:
+        wallet_id = new_wallet(store)
+        results = store.execute_each([(deposit(wallet_id), None) for _ in range(COUNT)])
+        assert [code_of(result) for result in results if isinstance(result, Outcome)] == [""] * 10
+        with pytest.raises(Overloaded) as refused:
+            store.execute(Group(tuple(deposit(wallet_id) for _ in range(COUNT))))
+        assert "smaller parts" in refused.value.detail
+        assert balance_of(store, wallet_id) == COUNT
     assert audit(fresh_postgres_url) == []
