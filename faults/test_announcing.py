@@ -96,6 +96,15 @@ def test_the_worker_is_killed_with_a_full_prefetch_more_often_than_the_delivery_
             eventually(lambda: worker.health() == [], "the worker", 60)
 
 
+def waiting(stand: Stand) -> set[int]:
+    """The sessions of workers that have messages and wait for the lock to record them."""
+    rows = stand.asked(
+        "SELECT pid FROM pg_stat_activity "
+        "WHERE application_name = 'coffer-worker' AND wait_event_type = 'Lock'"
+    )
+    return {row[0] for row in rows}
+
+
 def test_what_the_delivery_limit_has_put_aside_is_recorded() -> None:
     """The limit is passed for certain: nothing is recorded in between."""
     with Stand() as stand:
@@ -103,13 +112,17 @@ def test_what_the_delivery_limit_has_put_aside_is_recorded() -> None:
         with psycopg.connect(connection_info(stand.postgres.url)) as blocking:
             blocking.execute(LOCK)
             with stand.load("delivery limit passed, dead queue drained"):
+                # A killed one's session waits on for a while; each has to be another one.
+                seen: set[int] = set()
                 for _ in range(DELIVERY_LIMIT + 2):
                     eventually(lambda: stand.unrecorded() >= PREFETCH_MESSAGES, "prefetch", 60)
+                    eventually(lambda: waiting(stand) - seen, "it has messages", 60)
+                    seen.update(waiting(stand))
                     time.sleep(0.5)
                     worker.kill()
                     worker.start()
                 blocking.rollback()
-        assert worker.metric("coffer_worker_drained_total") > 0
+        eventually(lambda: worker.metric("coffer_worker_drained_total") > 0, "the sweeper", 60)
 
 
 def test_rabbitmq_is_killed() -> None:
