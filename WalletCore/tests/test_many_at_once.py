@@ -23,7 +23,6 @@ from testkit.ledgers import (
     new_wallet,
     postgres_store,
     transfer,
-    withdraw,
 )
 from testkit.waiting import eventually
 from WalletCore import committer
@@ -59,9 +58,10 @@ def test_what_was_done_before_a_stop_is_told(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_later_one_never_overtakes_an_earlier_one_by_joining() -> None:
-    """The withdrawal's wallet is locked already; the transfer before it brings the money."""
+    """The second one's target is locked already, and nothing of the first one, which brings the
+    money."""
     with memory_store() as store:
-        source, hot = new_wallet(store, balance=10), new_wallet(store)
+        source, middle, hot = new_wallet(store, balance=10), new_wallet(store), new_wallet(store)
         gate = Gate(store)
         inner = gate._source
         at_the_lock, go_on = threading.Event(), threading.Event()
@@ -80,8 +80,8 @@ def test_a_later_one_never_overtakes_an_earlier_one_by_joining() -> None:
         assert at_the_lock.wait(10)
         results: list[Any] = []
         commands: list[tuple[Command, None]] = [
-            (transfer(source, hot, 3), None),
-            (withdraw(hot, 3), None),
+            (transfer(source, middle, 3), None),
+            (transfer(middle, hot, 3), None),
         ]
         sender = threading.Thread(target=lambda: results.extend(store.execute_each(commands)))
         sender.start()
