@@ -8,6 +8,7 @@ from typing import Any, Final
 import psycopg
 import pytest
 from sqlalchemy import create_engine, text
+from sqlalchemy.event import listen
 
 from testkit.ledgers import postgres_store
 from WalletCore.paging import PageRequest
@@ -62,7 +63,17 @@ def test_a_reference_is_found_by_its_index_in_order(fresh_postgres_url: str, ent
         if node.get("Relation Name") == "entries"
     }
     assert scans == {INDEX}
+    sent: list[str] = []
     with postgres_store(fresh_postgres_url) as store:
+        listen(
+            store._engine,
+            "before_cursor_execute",
+            lambda _connection, _cursor, statement, *_: sent.append(statement),
+        )
         page = store.search(wanted, PageRequest(None, 50))
         assert [item["reference"] for item in page.items] == ["order-321"]
         assert page.next_cursor is None
+    # Holds that are due are asked for on the same connections.
+    setting, walk = [statement for statement in sent if "coffer.holds" not in statement][-2:]
+    assert "'enable_sort', 'off', true" in setting
+    assert "coffer.entries" in walk
