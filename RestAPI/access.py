@@ -1,41 +1,68 @@
-"""Who may come in. There are no keys yet, so the address decides."""
+"""Who may come in: everybody who reaches a service on loopback, elsewhere whoever has a key."""
 
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Callable
 
 from WalletCore.command_line import CannotRun
+from WalletCore.keys import ApiKey, bootstrap_key
 from WalletCore.settings import Settings
 from WalletCore.telemetry import get_logger
 
 
+def is_open(settings: Settings) -> bool:
+    """Whether nobody is asked for a key."""
+    if settings.access is None:
+        return is_loopback(settings.host)
+    return settings.access == "open"
+
+
 def require_access(settings: Settings) -> None:
     """Refuse settings that open the service to others by accident. Raises CannotRun."""
-    if settings.access == "keys":
+    if is_open(settings):
+        if not is_loopback(settings.host):
+            raise CannotRun(
+                f"COFFER_HOST={settings.host} can be reached from other machines, and with "
+                "COFFER_ACCESS=open nobody would be asked for a key. Serve on 127.0.0.1, or leave "
+                "COFFER_ACCESS out and make a key: python -m RestAPI keys create."
+            )
+        return
+    try:
+        bootstrap = bootstrap_of(settings)
+    except ValueError as error:
+        raise CannotRun(str(error)) from None
+    if bootstrap is None and settings.in_memory:
         raise CannotRun(
-            "COFFER_ACCESS=keys is not available yet in this version: there are no API keys. Leave "
-            "it out and serve on a loopback address (COFFER_HOST=127.0.0.1)."
-        )
-    if settings.access is None and not is_loopback(settings.host):
-        raise CannotRun(
-            f"COFFER_HOST={settings.host} can be reached from other machines, and nobody would be "
-            "asked for a key. Serve on 127.0.0.1, or set COFFER_ACCESS=open if something else, a "
-            "container's network or a proxy, keeps strangers out."
+            "memory:// begins without any key, so that nobody could come in: set "
+            "COFFER_BOOTSTRAP_KEY to what python -m RestAPI keys new prints."
         )
 
 
-def warn_of_open_access(settings: Settings) -> None:
-    """Say in the log who may come in: quietly on loopback, loudly elsewhere."""
-    if is_loopback(settings.host):
+def require_a_key(settings: Settings, has_working_key: Callable[[], bool]) -> None:
+    """Refuse to serve what nobody could enter. Raises CannotRun."""
+    if is_open(settings) or settings.bootstrap_key is not None or has_working_key():
+        return
+    raise CannotRun(
+        "There is no API key that works, so nobody could come in. Make one: python -m RestAPI keys "
+        "create NAME --scope admin; or set COFFER_BOOTSTRAP_KEY."
+    )
+
+
+def bootstrap_of(settings: Settings) -> ApiKey | None:
+    """The key that the settings give. Raises ValueError."""
+    given = settings.bootstrap_key
+    return bootstrap_key(given.get_secret_value()) if given is not None else None
+
+
+def tell_of_access(settings: Settings) -> None:
+    """Say in the log who may come in."""
+    if is_open(settings):
         get_logger().warning(
             "access_is_open", hint="everybody on this machine may use the service, without a key"
         )
     else:
-        get_logger().warning(
-            "ACCESS IS OPEN TO OTHER MACHINES",
-            host=settings.host,
-            hint="whoever reaches this address may move money; make sure that strangers cannot",
-        )
+        get_logger().info("access_by_keys", bootstrap=settings.bootstrap_key is not None)
 
 
 def is_loopback(host: str) -> bool:

@@ -11,6 +11,8 @@ from flask.globals import request_ctx
 from flask.sessions import NullSession, SessionInterface
 from werkzeug.routing import BaseConverter, MapAdapter
 
+from RestAPI.authentication import Authentication
+from RestAPI.caller import CALLER
 from RestAPI.edge import LOG_FAILURES, REQUEST_ID, RULE, Edge
 from RestAPI.endpoint import View
 from RestAPI.gate import Gate
@@ -20,6 +22,7 @@ from RestAPI.problems import InternalError, as_error, problem_response
 from RestAPI.routes.bulk import BULK, BulkRoutes
 from RestAPI.routes.events import EVENTS_PATH, EventRoutes
 from RestAPI.routes.holds import HOLDS_PATH, HoldRoutes
+from RestAPI.routes.keys import KEYS_PATH, KeyRoutes
 from RestAPI.routes.ledger import LedgerRoutes
 from RestAPI.routes.notifications import (
     NOTIFICATIONS_PATH,
@@ -33,6 +36,7 @@ from RestAPI.routes.search import SearchRoutes
 from RestAPI.routes.statements import StatementRoutes
 from RestAPI.routes.transfers import TRANSFERS_PATH, TransferRoutes
 from RestAPI.routes.wallets import WALLETS_PATH, WalletRoutes
+from RestAPI.scopes import NEEDED, Guard, Needed
 from RestAPI.streams import Streams
 from WalletCore.settings import Settings
 from WalletCore.store import Store
@@ -64,14 +68,17 @@ class _Id(BaseConverter):
 class Application(Flask):
     """Flask, but for what this service does without: sessions, and URLs of several hosts.
 
-    ``streams``: all of this process; whoever closes the store ends them before.
+    ``streams``: all of this process; whoever closes the store ends them before. ``needed``: what
+    each endpoint, by its name, asks of its callers.
     """
 
     session_interface = _NoSessions()
 
-    def __init__(self, streams: Streams) -> None:
+    def __init__(self, streams: Streams, authentication: Authentication) -> None:
         super().__init__("RestAPI", static_folder=STATIC_FOLDER, static_url_path="/static")
         self.streams = streams
+        self.needed: dict[str, Needed] = {"static": Guard.NOTHING}
+        self._authentication = authentication
 
     def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
         """Match by path and method alone.
@@ -93,67 +100,77 @@ class Application(Flask):
         )
 
     def dispatch_request(self) -> ResponseReturnValue:
-        """Leave the URL rule for the metrics, then go on as Flask does."""
+        """Leave the URL rule for the metrics, find out who asks, then go on as Flask does."""
         current = request_ctx.request
         if current.url_rule is not None:
-            current.environ[RULE] = current.url_rule.rule
+            environ = current.environ
+            environ[RULE] = current.url_rule.rule
+            needed = self.needed[current.url_rule.endpoint]
+            if not isinstance(needed, Guard):
+                environ[CALLER] = self._authentication.caller(environ, needed)
         return super().dispatch_request()
 
 
 def create_app(settings: Settings, store: Store) -> Application:
     """The service on ``store``, a WSGI application that is ready to serve."""
-    app = Application(Streams(store.notifications, settings.stream_limit))
+    authentication = Authentication(settings, store, lambda environ: environ.get("REMOTE_ADDR"))
+    app = Application(Streams(store.notifications, settings.stream_limit), authentication)
     # A double slash is a path that does not exist, not a redirect.
     app.url_map.merge_slashes = False
     app.url_map.converters["default"] = _Id
 
-    wallets = WalletRoutes(store, settings.default_currency)
+    wallets = WalletRoutes(settings.default_currency)
     _add(app, "POST", WALLETS_PATH, wallets.create_wallet)
     _add(app, "GET", WALLETS_PATH, wallets.list_wallets)
     _add(app, "GET", f"{WALLETS_PATH}/<wallet_id>", wallets.get_wallet)
     _add(app, "PATCH", f"{WALLETS_PATH}/<wallet_id>", wallets.change_wallet)
     _add(app, "GET", f"{WALLETS_PATH}/<wallet_id>/balance", wallets.get_balance)
 
-    operations = OperationRoutes(store)
+    operations = OperationRoutes()
     _add(app, "POST", f"{WALLETS_PATH}/<wallet_id>/operation", operations.operate)
     _add(app, "GET", f"{WALLETS_PATH}/<wallet_id>/operations", operations.list_operations)
     _add(app, "GET", f"{OPERATIONS_PATH}/<operation_id>", operations.get_operation)
     _add(app, "POST", f"{OPERATIONS_PATH}/<operation_id>/reversal", operations.reverse)
 
     long_answers = LongAnswers(settings.threads)
-    bulk = BulkRoutes(store, long_answers)
+    bulk = BulkRoutes(long_answers)
     _add(app, "POST", f"{OPERATIONS_PATH}/{BULK}", bulk.by_content_type())
 
-    transfers = TransferRoutes(store)
+    transfers = TransferRoutes()
     _add(app, "POST", TRANSFERS_PATH, transfers.transfer)
     _add(app, "GET", f"{TRANSFERS_PATH}/<transfer_id>", transfers.get_transfer)
 
-    holds = HoldRoutes(store)
+    holds = HoldRoutes()
     _add(app, "POST", f"{WALLETS_PATH}/<wallet_id>/holds", holds.place_hold)
     _add(app, "GET", f"{WALLETS_PATH}/<wallet_id>/holds", holds.list_holds)
     _add(app, "GET", f"{HOLDS_PATH}/<hold_id>", holds.get_hold)
     _add(app, "POST", f"{HOLDS_PATH}/<hold_id>/capture", holds.capture_hold)
     _add(app, "POST", f"{HOLDS_PATH}/<hold_id>/void", holds.void_hold)
 
-    _add(app, "GET", OPERATIONS_PATH, SearchRoutes(store).search_operations)
+    _add(app, "GET", OPERATIONS_PATH, SearchRoutes().search_operations)
 
-    statements = StatementRoutes(store, long_answers)
+    statements = StatementRoutes(long_answers)
     _add(app, "GET", f"{WALLETS_PATH}/<wallet_id>/statement", statements.get_statement)
 
-    _add(app, "GET", f"{API}/ledger/trial-balance", LedgerRoutes(store).trial_balance)
+    _add(app, "GET", f"{API}/ledger/trial-balance", LedgerRoutes().trial_balance)
 
-    events = EventRoutes(store)
+    events = EventRoutes()
     _add(app, "GET", EVENTS_PATH, events.list_events)
     _add(app, "POST", EVENTS_PATH, events.send_message)
     _add(app, "GET", f"{EVENTS_PATH}/<event_id>", events.get_event)
     _add(app, "PUT", f"{EVENTS_PATH}/<event_id>", events.set_message_status)
 
-    notifications = NotificationRoutes(store.notifications, app.streams)
+    notifications = NotificationRoutes(app.streams)
     _add(app, "GET", NOTIFICATIONS_PATH, notifications.list_notifications)
     _add(app, "GET", STREAM_PATH, notifications.stream_notifications)
     _add(app, "POST", f"{NOTIFICATIONS_PATH}/{READ_ALL}", notifications.mark_all_read)
     _add(app, "GET", f"{NOTIFICATIONS_PATH}/<notification_id>", notifications.get_notification)
     _add(app, "POST", f"{NOTIFICATIONS_PATH}/<notification_id>/read", notifications.mark_read)
+
+    keys = KeyRoutes(authentication.ring)
+    _add(app, "POST", KEYS_PATH, keys.create_key)
+    _add(app, "GET", KEYS_PATH, keys.list_keys)
+    _add(app, "DELETE", f"{KEYS_PATH}/<key_id>", keys.revoke_key)
 
     health = HealthRoutes(store)
     _add(app, "GET", "/ping", health.ping)
@@ -173,8 +190,9 @@ def create_app(settings: Settings, store: Store) -> Application:
     return app
 
 
-def _add(app: Flask, method: str, rule: str, view: View) -> None:
-    """Serve ``view`` at ``rule``; HEAD comes with GET."""
+def _add(app: Application, method: str, rule: str, view: View) -> None:
+    """Serve ``view`` at ``rule``; HEAD comes with GET. Raises KeyError if nothing says to whom."""
+    app.needed[view.__name__] = NEEDED[method, rule]
     app.add_url_rule(rule, view.__name__, view, methods=[method], provide_automatic_options=False)
 
 

@@ -10,13 +10,14 @@ import orjson
 from pydantic import ValidationError
 from uuid_utils.compat import uuid7
 
+from RestAPI.caller import Caller
 from RestAPI.problems import as_error, invalid
-from RestAPI.reading import OPEN_SCOPE, hash_of
+from RestAPI.reading import hash_of
 from RestAPI.schemas.bulk import BulkOperation, BulkTransfer
 from WalletCore.domain.commands import Deposit, Group, Leg, Transfer, Withdraw
 from WalletCore.domain.errors import CofferError, IdempotencyKeyReused
 from WalletCore.domain.model import OperationType
-from WalletCore.store import IdempotencyKey, Outcome, Store
+from WalletCore.store import IdempotencyKey, Outcome
 
 FIRST_ERROR_STATUS: Final = 400
 
@@ -27,10 +28,9 @@ Movement: TypeAlias = Deposit | Withdraw | Transfer
 
 
 def do_each(
-    store: Store,
+    caller: Caller,
     given: Iterable[tuple[int, object | CofferError, str]],
     key: IdempotencyKey | None,
-    traceparent: str | None,
     *,
     dry_run: bool,
 ) -> list[Outcome]:
@@ -49,34 +49,34 @@ def do_each(
         except CofferError as error:
             results.append(error)
         else:
-            commands.append((command_of(item), key_of(item, one, number, key)))
+            commands.append((command_of(item), key_of(caller, item, one, number, key)))
             results.append(None)
     try:
         answers = iter(
-            _try_all(store, [command for command, _ in commands])
+            _try_all(caller, [command for command, _ in commands])
             if dry_run
-            else store.execute_each(commands, traceparent)
+            else caller.execute_each(commands)
         )
     except CofferError as error:  # none of them was begun
         answers = iter([error] * len(commands))
     return [_outcome(next(answers) if result is None else result) for result in results]
 
 
-def _try_all(store: Store, commands: Sequence[Movement]) -> list[Outcome]:
+def _try_all(caller: Caller, commands: Sequence[Movement]) -> list[Outcome]:
     """What would become of them, one after the other."""
-    outcome = store.execute(Group(tuple(commands), atomic=False), dry_run=True)
+    outcome = caller.execute(Group(tuple(commands), atomic=False), None, dry_run=True)
     results = orjson.loads(outcome.body)["results"]
     return [Outcome(result["status"], orjson.dumps(result["body"])) for result in results]
 
 
-def claim_whole(store: Store, key: IdempotencyKey | None, *, dry_run: bool) -> CofferError | None:
+def claim_whole(caller: Caller, key: IdempotencyKey | None, *, dry_run: bool) -> CofferError | None:
     """Note that ``key`` stands for many, each on its own; what is wrong if it stands for another
     request. With the same key the items may be others: each has its own answer.
     """
     if key is None or dry_run:
         return None
     marked = IdempotencyKey(key.scope, key.key, _EACH)
-    outcome = store.execute(Group((), atomic=False), marked)
+    outcome = caller.execute(Group((), atomic=False), marked)
     if outcome.status < FIRST_ERROR_STATUS:
         return None
     return IdempotencyKeyReused(orjson.loads(outcome.body)["detail"])
@@ -137,14 +137,14 @@ def command_of(item: Item) -> Movement:
 
 
 def key_of(
-    item: Item, given: object, number: int, whole: IdempotencyKey | None
+    caller: Caller, item: Item, given: object, number: int, whole: IdempotencyKey | None
 ) -> IdempotencyKey | None:
     """The item's own key, or one that follows from that of the whole."""
     if item.idempotency_key is None and whole is None:
         return None
     request_hash = hash_of(["bulk", given])
     if item.idempotency_key is not None:
-        return IdempotencyKey(OPEN_SCOPE, item.idempotency_key, request_hash)
+        return IdempotencyKey(caller.key_scope, item.idempotency_key, request_hash)
     assert whole is not None  # noqa: S101 - see above
     # A key of 255 characters has no room for a place.
     name = hashlib.sha256(whole.key.encode()).hexdigest()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 from uuid_utils import uuid7
 
+from RestAPI.authentication import KEY_ID
 from RestAPI.gate import PREFIX, Gate
 from RestAPI.problems import PROBLEM_TYPE, as_error, problem_response
 from WalletCore.telemetry import REQUEST_SECONDS, REQUESTS, get_logger
@@ -150,6 +151,7 @@ class Edge:
             status=int(status),
             duration_ms=round(seconds * 1000, 2),
             request_id=request_id,
+            key_id=environ.get(KEY_ID),
         )
 
     def _counter(self, method: str, rule: str, status: str) -> Any:

@@ -7,6 +7,7 @@ the documentation from it, once, at start. On the way of a request there is no r
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -15,15 +16,16 @@ import orjson
 from flask import Response, request
 from pydantic import BaseModel, ValidationError
 
+from RestAPI.caller import CALLER
 from RestAPI.problems import PROBLEM_TYPE, as_error
 from RestAPI.reading import (
     JSON_TYPE,
     MAX_BODY_BYTES,
+    OPEN_SCOPE,
     parse_body,
     parse_idempotency_key,
     parse_ids,
     parse_query,
-    parse_traceparent,
 )
 from RestAPI.schemas.fields import Flag, Strict
 from WalletCore.domain.errors import CofferError
@@ -56,9 +58,9 @@ DRY_RUN_HEADER: Final = "Coffer-Dry-Run"
 class Operation:
     """What an endpoint takes and gives; called with a method, it makes a view of it.
 
+    ``path``: the model of the path's variables where they are no ids.
     ``query``, ``body``: the models of what comes in; ``body_may_be_empty``: no body at all counts
-    as an empty object. ``idempotent``: it takes an Idempotency-Key and ``dry_run``, and passes on a
-    traceparent.
+    as an empty object. ``idempotent``: it takes an Idempotency-Key and ``dry_run``.
     ``repeatable``: doing it twice is the same as once; a key is checked, and not needed.
     ``max_body_bytes``: how long the body may be. ``models``: further ones that the body's schema
     refers to. ``parameters``: further ones, as OpenAPI describes them. ``responses``: the model
@@ -70,6 +72,7 @@ class Operation:
     """
 
     tag: str
+    path: Model | None = None
     query: Model | None = None
     body: Model | None = None
     body_may_be_empty: bool = False
@@ -87,7 +90,7 @@ class Operation:
 
     def __call__(self, method: Method) -> View:
         """Wrap a method: ids of the path, ``query``, ``body``, ``key`` and, with
-        that, ``traceparent`` come to it by name.
+        that, ``dry_run`` come to it by name, and ``caller`` if it asks for it.
 
         It returns a document (answered with the first status of ``responses``), an Outcome (whose
         bytes go out as they are) or a Response. The first line of its docstring is the summary in
@@ -99,11 +102,19 @@ class Operation:
         location, made = self.location, self.made
         body_may_be_empty, status = self.body_may_be_empty, next(iter(self.responses))
         max_bytes = self.max_body_bytes
+        path_model = self.path
+        takes_caller = "caller" in inspect.signature(method).parameters
 
         @functools.wraps(method)
         def wrapper(owner: object, **path: str) -> Response:
             environ = request.environ
-            arguments: dict[str, Any] = parse_ids(path)
+            arguments: dict[str, Any] = (
+                parse_ids(path)
+                if path_model is None
+                else dict(_validated(path_model, path, "path"))
+            )
+            if takes_caller:
+                arguments["caller"] = environ[CALLER]
             dry_run = False
             if query is not None:
                 arguments["query"] = _validated(query, parse_query(environ), "query")
@@ -111,12 +122,12 @@ class Operation:
                 data = parse_body(environ, may_be_empty=body_may_be_empty, max_bytes=max_bytes)
                 arguments["body"] = _validated(body, data, "body")
                 if idempotent:
-                    arguments["key"] = parse_idempotency_key(environ, data)
-                    arguments["traceparent"] = parse_traceparent(environ)
+                    scope = environ[CALLER].key_scope
+                    arguments["key"] = parse_idempotency_key(environ, data, scope)
                     dry_run = bool(environ.get("QUERY_STRING")) and is_dry_run(environ)
                     arguments["dry_run"] = dry_run
                 elif repeatable:
-                    parse_idempotency_key(environ, data)
+                    parse_idempotency_key(environ, data, OPEN_SCOPE)
                     _validated(Strict, parse_query(environ), "query")
             result = method(owner, **arguments)
             if isinstance(result, Outcome):

@@ -16,11 +16,14 @@ from typing import BinaryIO, Final
 import orjson
 
 from RestAPI.bulk_items import FIRST_ERROR_STATUS, do_each
+from RestAPI.caller import Caller
 from RestAPI.problems import invalid
 from RestAPI.reading import OPEN_SCOPE, parse_json
 from RestAPI.reading_lines import MAX_LINE_BYTES
 from RestAPI.schemas.bulk import MAX_BULK_ITEMS
 from WalletCore.domain.errors import CofferError
+from WalletCore.domain.origin import SHELL_ACTOR, Origin
+from WalletCore.keys import ALL_SCOPES
 from WalletCore.store import IdempotencyKey, Outcome, Store
 
 SLICE_ROWS: Final = 500
@@ -50,7 +53,7 @@ class Import:
     """One import of ``file`` into ``store``, called ``name``."""
 
     def __init__(self, store: Store, file: Path, name: str, *, dry_run: bool) -> None:
-        self._store = store
+        self._caller = Caller(store, Origin(SHELL_ACTOR), ALL_SCOPES, OPEN_SCOPE)
         self._file = file
         self._name = name
         self._dry_run = dry_run
@@ -73,7 +76,7 @@ class Import:
 
     def _do(self, rows: list[Row]) -> None:
         given = [(row.line, row.item, f"line {row.line}") for row in rows]
-        results = do_each(self._store, given, self._key(), None, dry_run=self._dry_run)
+        results = do_each(self._caller, given, self._key(), dry_run=self._dry_run)
         for row, outcome in zip(rows, results, strict=True):
             if outcome.status >= FIRST_ERROR_STATUS:
                 self._refuse(row, outcome)

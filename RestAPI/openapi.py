@@ -8,14 +8,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, Protocol
 
-from flask import Flask
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
-from werkzeug.routing import Rule
+from werkzeug.routing import Map, Rule
 
 from RestAPI.endpoint import CREATED, Model, Operation, operation_of
-from RestAPI.openapi_parts import DRY_RUN, HEADERS, IDEMPOTENCY_KEY, PROBLEM, UNUSED_KEY
+from RestAPI.openapi_parts import (
+    DRY_RUN,
+    HEADERS,
+    IDEMPOTENCY_KEY,
+    PROBLEM,
+    SECURITY_SCHEMES,
+    UNUSED_KEY,
+)
 from RestAPI.problems import (
     PROBLEM_TYPE,
     PROBLEMS,
@@ -25,7 +31,10 @@ from RestAPI.problems import (
     HostNotAllowed,
     InternalError,
     JsonInvalid,
+    KeyMissing,
+    KeyRefused,
     RequestTimeout,
+    ScopeMissing,
     UnsupportedMediaType,
 )
 from RestAPI.reading import JSON_TYPE
@@ -33,10 +42,12 @@ from RestAPI.schemas.examples import ANSWER_EXAMPLES, WALLET_EXAMPLE
 from RestAPI.schemas.fields import SHARED_MARK
 from RestAPI.schemas.shared import CURRENCY_PATTERN, SCHEMA_PREFIX, SHARED_SCHEMAS
 from RestAPI.schemas.values import UUID_PATTERN
+from RestAPI.scopes import Needed
 from WalletCore.domain.errors import (
     CofferError,
     IdempotencyKeyReused,
     Invalid,
+    NotAllowed,
     NotStorable,
     OutcomeUnknown,
     Overloaded,
@@ -45,6 +56,7 @@ from WalletCore.domain.errors import (
 )
 from WalletCore.domain.model import Document
 from WalletCore.domain.money import Currencies
+from WalletCore.keys import Scope
 
 CONTRACT_VERSION: Final = "1.0.0"
 """The version of the HTTP contract under ``/api/v1``."""
@@ -65,6 +77,8 @@ gives the stored answer again, with `Idempotency-Replayed: true`, and nothing is
 `Coffer-Dry-Run: true`, and nothing is done; ids in that answer mean nothing.
 * **traceparent** ([W3C Trace Context](https://www.w3.org/TR/trace-context/)): that of a request \
 which changes something is passed on in the event; one that is not valid counts as none.
+* **Keys**: unless access is open, send `Authorization: Bearer ck_...`. Each endpoint names the \
+scope that the key needs; a key that is limited to an owner finds the wallets of nobody else.
 * **Events** of every change go to RabbitMQ, too: [asyncapi.yaml](/asyncapi.yaml) describes them.
 * **Pages**: `limit` items at most; `next_cursor` leads on.
 * **Problems** are `application/problem+json` ([RFC 9457](https://www.rfc-editor.org/rfc/rfc9457)) \
@@ -87,8 +101,25 @@ _TAGS: Final = (
     ("Ledger", "The books as a whole."),
     ("Events", "The log of everything that happened, and messages of your own in it."),
     ("Notifications", "What people are told of the events."),
+    ("Keys", "Who may use the service."),
     ("Service", "How the service itself is doing."),
 )
+
+
+class Guarded(Protocol):
+    """An application that knows what each endpoint asks of its callers."""
+
+    needed: dict[str, Needed]
+    url_map: Map
+    view_functions: dict[str, Any]
+
+
+class Endpoint(NamedTuple):
+    """Where an operation is served, and what it asks of its callers."""
+
+    rule: Rule
+    operation: Operation
+    needed: Needed
 
 
 class _Schemas(GenerateJsonSchema):
@@ -98,7 +129,7 @@ class _Schemas(GenerateJsonSchema):
         return False
 
 
-def build_document(app: Flask, currencies: Currencies) -> Document:
+def build_document(app: Guarded, currencies: Currencies) -> Document:
     """Describe every endpoint that ``app`` has so far. ``currencies``: those that it knows."""
     rules = [
         (rule, operation)
@@ -112,7 +143,7 @@ def build_document(app: Flask, currencies: Currencies) -> Document:
         method = next(iter(rule.methods - {"HEAD", "OPTIONS"})) if rule.methods else "GET"
         summary = app.view_functions[rule.endpoint].__doc__ or rule.endpoint
         paths.setdefault(path, {})[method.lower()] = _describe(
-            rule, operation, summary, references, schemas
+            Endpoint(rule, operation, app.needed[rule.endpoint]), summary, references, schemas
         )
     # Queries are written out as parameters; nothing refers to their models.
     queries = {operation.query.__name__ for _, operation in rules if operation.query}
@@ -135,6 +166,7 @@ def build_document(app: Flask, currencies: Currencies) -> Document:
                 "Problem": PROBLEM,
             },
             "headers": HEADERS,
+            "securitySchemes": SECURITY_SCHEMES,
         },
     }
     return {name: _with_references(part) for name, part in document.items()}
@@ -160,21 +192,24 @@ def _model_schemas(
 
 
 def _describe(
-    rule: Rule,
-    operation: Operation,
+    endpoint: Endpoint,
     text: str,
     references: Mapping[tuple[Model, str], Document],
     schemas: Document,
 ) -> Document:
     """One operation of a path."""
+    rule, operation, needed = endpoint
     summary, _, description = text.partition("\n")
     described: Document = {
         "operationId": rule.endpoint,
         "tags": [operation.tag],
         "summary": summary.strip(),
         "parameters": list(_parameters(rule, operation, references, schemas)),
-        "responses": _responses(rule, operation, references),
+        "responses": _responses(endpoint, references),
     }
+    if isinstance(needed, Scope):
+        # Role names beside a scheme that is none of OAuth: since OpenAPI 3.1.
+        described["security"] = [{"ApiKey": [needed.value]}]
     if description.strip():
         described["description"] = re.sub(r"\n +", "\n", description.strip())
     if operation.body:
@@ -196,7 +231,21 @@ def _parameters(
     references: Mapping[tuple[Model, str], Document],
     schemas: Document,
 ) -> Iterator[Document]:
+    of_path: Document = {}
+    if operation.path:
+        of_path = operation.path.model_json_schema()["properties"]
     for name in sorted(rule.arguments):
+        if name in of_path:
+            schema = {**of_path[name]}
+            examples = schema.pop("examples")
+            yield {
+                "name": name,
+                "in": "path",
+                "required": True,
+                "schema": schema,
+                "example": examples[0],
+            }
+            continue
         yield {
             "name": name,
             "in": "path",
@@ -231,10 +280,10 @@ def _query_schema(described: Document) -> Document:
     return {**schema, **(given[0] if given else {})}
 
 
-def _responses(
-    rule: Rule, operation: Operation, references: Mapping[tuple[Model, str], Document]
-) -> Document:
+def _responses(endpoint: Endpoint, references: Mapping[tuple[Model, str], Document]) -> Document:
     """The answers by status: good ones with their models, problems with their codes."""
+    operation = endpoint.operation
+    possible = _errors_of(endpoint)
     responses: Document = {}
     for status, model in operation.responses.items():
         media: Document = {"schema": {"type": "string"}}
@@ -251,7 +300,7 @@ def _responses(
             responses[str(status)]["content"][operation.text_type] = {"schema": {"type": "string"}}
     kinds: dict[int, list[type[CofferError]]] = {}
     for kind in PROBLEMS:
-        if kind in _errors_of(rule, operation):
+        if kind in possible:
             kinds.setdefault(kind.status, []).append(kind)
     for status, members in sorted(kinds.items()):
         responses[str(status)] = {
@@ -274,8 +323,9 @@ def _responses(
     return responses
 
 
-def _errors_of(rule: Rule, operation: Operation) -> set[type[CofferError]]:
+def _errors_of(endpoint: Endpoint) -> set[type[CofferError]]:
     """The problems that an endpoint can answer: its own, and what follows from what it takes."""
+    rule, operation, needed = endpoint
     kinds: set[type[CofferError]] = {InternalError, *operation.errors}
     if rule.arguments or operation.query or operation.body:
         kinds |= {Invalid, BadRequest}
@@ -286,6 +336,8 @@ def _errors_of(rule: Rule, operation: Operation) -> set[type[CofferError]]:
         kinds |= {IdempotencyKeyReused, Overloaded, WalletBusy, OutcomeUnknown}
     if rule.rule.startswith(API_PREFIX):
         kinds |= {Unavailable, HostNotAllowed}
+    if isinstance(needed, Scope):
+        kinds |= {KeyMissing, KeyRefused, ScopeMissing, NotAllowed}
     return kinds
 
 
@@ -295,6 +347,8 @@ def _header_references(status: int, operation: Operation) -> Document:
         names += ["Idempotency-Replayed", "Coffer-Dry-Run"]
     if status == CREATED:
         names.append("Location")
+    if status == HTTPStatus.UNAUTHORIZED:
+        names.append("WWW-Authenticate")
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         names.append("Retry-After")
     return {name: {"$ref": f"#/components/headers/{name}"} for name in names}

@@ -55,11 +55,25 @@ HEADERS: Final[Document] = {
         "description": "The path of what was made; not there with `dry_run=true`.",
         "schema": {"type": "string", "format": "uri-reference"},
     },
+    "WWW-Authenticate": {
+        "description": "What to send: an API key (RFC 6750).",
+        "required": True,
+        "schema": {"type": "string"},
+    },
     "Retry-After": {
         "description": "Seconds to wait before trying again.",
         "required": True,
         "schema": {"type": "string", "pattern": "^[0-9]+$"},
     },
+}
+
+SECURITY_SCHEMES: Final[Document] = {
+    "ApiKey": {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "ck_<id>_<secret>",
+        "description": "An API key. Where access is open, on loopback, none is needed.",
+    }
 }
 
 PROBLEM: Final[Document] = {

@@ -90,6 +90,35 @@ class CrossSiteRefused(CofferError):
     title = "A page of another site may not change anything here"
 
 
+class KeyMissing(CofferError):
+    """The request came without an API key. ``challenge``: the WWW-Authenticate header
+    (https://www.rfc-editor.org/rfc/rfc6750#section-3).
+    """
+
+    status = 401
+    code = "key_missing"
+    title = "An API key is needed"
+    challenge = 'Bearer realm="coffer"'
+
+
+class KeyRefused(CofferError):
+    """The API key is none that works."""
+
+    status = 401
+    code = "key_invalid"
+    title = "The API key does not work"
+    challenge = 'Bearer realm="coffer", error="invalid_token"'
+
+
+class ScopeMissing(CofferError):
+    """The API key works, and lacks the scope for this."""
+
+    status = 403
+    code = "scope_missing"
+    title = "The API key lacks a scope"
+    challenge = 'Bearer realm="coffer", error="insufficient_scope"'
+
+
 class RequestTimeout(CofferError):
     """The client takes too long to send its request."""
 
@@ -125,8 +154,12 @@ PROBLEMS: Final[tuple[type[CofferError], ...]] = (
     errors.CurrencyMismatch,
     errors.HoldExceeded,
     errors.ReversalExceeded,
+    KeyMissing,
+    KeyRefused,
     HostNotAllowed,
     CrossSiteRefused,
+    ScopeMissing,
+    errors.NotAllowed,
     PathNotFound,
     errors.WalletNotFound,
     errors.OperationNotFound,
@@ -134,6 +167,7 @@ PROBLEMS: Final[tuple[type[CofferError], ...]] = (
     errors.HoldNotFound,
     errors.EventNotFound,
     errors.NotificationNotFound,
+    errors.KeyNotFound,
     MethodRefused,
     RequestTimeout,
     errors.IdempotencyKeyReused,
@@ -213,6 +247,9 @@ def problem_response(error: CofferError, cause: object = None) -> Response:
     response = Response(orjson.dumps(error.problem()), error.status, content_type=PROBLEM_TYPE)
     if error.status == 503:
         response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    challenge: str | None = getattr(error, "challenge", None)
+    if challenge is not None:
+        response.headers["WWW-Authenticate"] = challenge
     if isinstance(cause, MethodNotAllowed) and cause.valid_methods:
         response.headers["Allow"] = ", ".join(sorted(cause.valid_methods))
     return response

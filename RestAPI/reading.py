@@ -157,8 +157,10 @@ def parse_ids(path: Mapping[str, str]) -> dict[str, UUID]:
     return ids
 
 
-def parse_idempotency_key(environ: WSGIEnvironment, body: object) -> IdempotencyKey | None:
-    """The request's Idempotency-Key with a hash of the request, None if there is none.
+def parse_idempotency_key(
+    environ: WSGIEnvironment, body: object, scope: str
+) -> IdempotencyKey | None:
+    """The request's Idempotency-Key in ``scope`` with a hash of the request, None if it has none.
 
     The hash is of method, path and the parsed body in one canonical form, so that white space and
     the order of fields do not make another request of it. Raises Invalid.
@@ -170,7 +172,7 @@ def parse_idempotency_key(environ: WSGIEnvironment, body: object) -> Idempotency
         what = f"This is 1 to {MAX_KEY_CHARACTERS} visible ASCII characters."
         raise invalid([("header.Idempotency-Key", what)])
     canonical: list[Any] = [environ["REQUEST_METHOD"], environ["PATH_INFO"], body]
-    return IdempotencyKey(OPEN_SCOPE, key, hash_of(canonical))
+    return IdempotencyKey(scope, key, hash_of(canonical))
 
 
 def hash_of(value: object) -> bytes:

@@ -10,7 +10,12 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from WalletCore.database import embedded_database, require_currencies, require_schema
+from WalletCore.database import (
+    embedded_database,
+    has_working_key,
+    require_currencies,
+    require_schema,
+)
 from WalletCore.metrics_folder import METRICS_FOLDER_VARIABLE
 from WalletCore.settings import Settings
 
@@ -34,7 +39,7 @@ def serve(settings: Settings) -> None:
     """Serve until SIGTERM or Ctrl-C. Raises CannotRun; ends by SystemExit."""
     prepare_metrics_folder(settings)
 
-    from RestAPI.access import require_access, warn_of_open_access  # noqa: PLC0415
+    from RestAPI.access import require_a_key, require_access, tell_of_access  # noqa: PLC0415
     from WalletCore.telemetry import configure_logging  # noqa: PLC0415
 
     configure_logging(settings)
@@ -44,7 +49,8 @@ def serve(settings: Settings) -> None:
             url = complete.database_url.get_secret_value()
             require_schema(url)
             require_currencies(url, complete.currencies)
-        warn_of_open_access(complete)
+            require_a_key(complete, lambda: has_working_key(url))
+        tell_of_access(complete)
         if complete.web_server == "granian":
             _serve_granian(complete)
         else:

@@ -38,6 +38,7 @@ from WalletCore.domain.errors import (
     Unavailable,
 )
 from WalletCore.domain.money import Currencies
+from WalletCore.domain.origin import SERVICE, Origin
 from WalletCore.failures import (
     CommitFailure,
     Conflict,
@@ -121,7 +122,7 @@ class Committer:
         self,
         command: Command,
         key: IdempotencyKey | None = None,
-        traceparent: str | None = None,
+        origin: Origin = SERVICE,
         *,
         dry_run: bool = False,
     ) -> Outcome:
@@ -129,7 +130,7 @@ class Committer:
 
         Raises Overloaded (not done), WalletBusy (not done), Unavailable (not done), OutcomeUnknown.
         """
-        submission = Submission(command, key, traceparent, dry_run=dry_run)
+        submission = Submission(command, key, origin, dry_run=dry_run)
         with self._slot():
             self._put(submission)
             result = _result(submission, time.monotonic() + QUEUE_WAIT_SECONDS)

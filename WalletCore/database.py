@@ -6,12 +6,16 @@ The libraries of the database are imported only where one is used: ``memory://``
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
 
 from WalletCore.command_line import CannotRun
 from WalletCore.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from WalletCore.keys import Keys
 
 DATABASE_VARIABLE: Final = "COFFER_DATABASE_URL"
 
@@ -96,6 +100,35 @@ def require_currencies(url: str, own: str) -> None:
         raise CannotRun(first_line(error)) from error
     finally:
         engine.dispose()
+
+
+@contextmanager
+def stored_keys(url: str) -> Iterator[Keys]:
+    """The API keys in the database at ``url``. Raises CannotRun."""
+    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
+
+    from WalletCore.postgres.connect import read_engine  # noqa: PLC0415
+    from WalletCore.postgres.keys import PostgresKeys  # noqa: PLC0415
+
+    engine = read_engine(url)
+
+    def read(use: Callable[[Any], Any]) -> Any:
+        with engine.connect() as connection:
+            return use(connection)
+
+    try:
+        yield PostgresKeys(read)
+    except (SQLAlchemyError, ValueError) as error:
+        raise CannotRun(first_line(error)) from error
+    finally:
+        engine.dispose()
+
+
+def has_working_key(url: str) -> bool:
+    """Whether the database at ``url`` has an API key that works. Raises CannotRun."""
+    now = datetime.now(UTC)
+    with stored_keys(url) as keys:
+        return any(key.works(now) for key in keys.all())
 
 
 def first_line(error: BaseException) -> str:

@@ -38,6 +38,7 @@ from WalletCore.domain.errors import (
 from WalletCore.domain.ledger import Ledger
 from WalletCore.domain.model import Document
 from WalletCore.domain.money import Currencies
+from WalletCore.domain.origin import SERVICE, Origin
 from WalletCore.domain.working_set import Accepted, Changes
 from WalletCore.failures import DataRefused
 from WalletCore.store import IdempotencyKey, Loaded, Needs, Outcome, Remembered
@@ -64,8 +65,8 @@ class Submission:
         "in_order",
         "key",
         "needs",
+        "origin",
         "result",
-        "traceparent",
         "weight",
     )
 
@@ -73,7 +74,7 @@ class Submission:
         self,
         command: Command,
         key: IdempotencyKey | None,
-        traceparent: str | None = None,
+        origin: Origin = SERVICE,
         *,
         dry_run: bool = False,
         in_order: bool = False,
@@ -84,7 +85,7 @@ class Submission:
         self.weight = _weight_of(command)
         self.needs = needs_of(command)
         self.key = key
-        self.traceparent = traceparent
+        self.origin = origin
         self.claim = threading.Lock()
         self.done = threading.Lock()
         self.done.acquire()
@@ -138,9 +139,9 @@ def _decide_one(
     if submission.dry_run:
         needs = submission.needs
         ids = {*needs.wallets, *needs.messages, *needs.holds, *needs.originals}
-        answer = ledger.try_out(submission.command, ids)
+        answer = ledger.try_out(submission.command, ids, submission.origin)
     else:
-        answer = ledger.decide(submission.command, submission.traceparent)
+        answer = ledger.decide(submission.command, submission.origin)
     if isinstance(answer, Accepted):
         outcome = Outcome(answer.status, _json(answer.document))
     else:

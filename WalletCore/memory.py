@@ -40,10 +40,12 @@ from WalletCore.domain.model import (
     wallet_document,
 )
 from WalletCore.domain.money import Currencies
+from WalletCore.domain.origin import SERVICE, Origin
 from WalletCore.domain.reversal_rules import operation_not_found
 from WalletCore.domain.working_set import wallet_not_found
 from WalletCore.expirer import HoldExpirer
 from WalletCore.memory_inbox import MemoryInbox, MemoryWorker
+from WalletCore.memory_keys import MemoryKeys
 from WalletCore.memory_ledger import MemoryLedger
 from WalletCore.memory_reading import memory_search, memory_statement
 from WalletCore.paging import Page, PageRequest
@@ -70,6 +72,7 @@ class MemoryStore:
         self._ledger = MemoryLedger()
         self._committer = Committer(self._ledger, currencies, waiting_limit=waiting_limit)
         self.notifications = MemoryInbox()
+        self.keys = MemoryKeys()
         self._worker = MemoryWorker(self.notifications, self._ledger.events_from)
         self._expirer = HoldExpirer(self.due_holds, self.execute)
 
@@ -77,21 +80,21 @@ class MemoryStore:
         self,
         command: Command,
         key: IdempotencyKey | None = None,
-        traceparent: str | None = None,
+        origin: Origin = SERVICE,
         *,
         dry_run: bool = False,
     ) -> Outcome:
         """See Store."""
-        return self._committer.submit(command, key, traceparent, dry_run=dry_run)
+        return self._committer.submit(command, key, origin, dry_run=dry_run)
 
     def execute_each(
         self,
         commands: Sequence[tuple[Command, IdempotencyKey | None]],
-        traceparent: str | None = None,
+        origin: Origin = SERVICE,
     ) -> list[Outcome | CofferError]:
         """See Store."""
         return self._committer.submit_each(
-            [Submission(command, key, traceparent, in_order=True) for command, key in commands]
+            [Submission(command, key, origin, in_order=True) for command, key in commands]
         )
 
     def wallet(self, wallet_id: UUID) -> Document:
@@ -138,9 +141,12 @@ class MemoryStore:
             balance_minor=entry.balance_after_minor if entry else 0,
         )
 
-    def operation(self, operation_id: UUID) -> Document:
+    def operation(self, operation_id: UUID, wallet_id: UUID | None = None) -> Document:
         """See Store."""
-        entry = self._sides(operation_id)[0]
+        sides = self._sides(operation_id)
+        entry = next((side for side in sides if wallet_id in (None, side.wallet_id)), None)
+        if entry is None:
+            raise operation_not_found(operation_id)
         return operation_document(entry, self._wallet(entry.wallet_id).currency)
 
     def wallets_of_operation(self, operation_id: UUID) -> tuple[UUID, ...]:

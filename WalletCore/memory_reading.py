@@ -55,8 +55,7 @@ def memory_search(
         (
             entry
             for entry in entries
-            if place_of(entry) < before
-            and wanted.matches(entry, wallets[entry.wallet_id].currency.code)
+            if place_of(entry) < before and wanted.matches(entry, wallets[entry.wallet_id])
         ),
         key=place_of,
     )

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from WalletCore.cursor import decode_cursor, encode_cursor
 from WalletCore.domain.errors import CursorInvalid
-from WalletCore.domain.model import Document, Entry, OperationType
+from WalletCore.domain.model import Document, Entry, OperationType, Wallet
 from WalletCore.domain.money import MAX_AMOUNT_MINOR
 
 LISTING: Final = "search"
@@ -44,7 +44,7 @@ class SearchFilter:
 
     ``metadata``: what theirs must contain, see ``contains``. ``least_minor``, ``most_minor``: of
     the amount, both inclusive, in minor units of ``currency``. ``since`` is inclusive, ``until`` is
-    not.
+    not. ``owner``: of the wallet.
     """
 
     reference: str | None = None
@@ -55,13 +55,15 @@ class SearchFilter:
     operation_type: OperationType | None = None
     since: datetime | None = None
     until: datetime | None = None
+    owner: str | None = None
 
-    def matches(self, entry: Entry, currency: str) -> bool:
-        """Whether ``entry``, of a wallet in ``currency``, is wanted."""
+    def matches(self, entry: Entry, wallet: Wallet) -> bool:
+        """Whether ``entry``, of ``wallet``, is wanted."""
         return (
             self.reference in (None, entry.reference)
             and self.operation_type in (None, entry.operation_type)
-            and self.currency in (None, currency)
+            and self.currency in (None, wallet.currency.code)
+            and self.owner in (None, wallet.owner)
             and self.least_minor <= abs(entry.delta_minor) <= self.most_minor
             and (self.since is None or entry.created_at >= self.since)
             and (self.until is None or entry.created_at < self.until)

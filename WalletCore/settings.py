@@ -46,7 +46,9 @@ class Settings(BaseSettings):
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     data_dir: Path = Path(".local")
     access: Literal["open", "keys"] | None = None
-    """``open`` asks for no keys and is allowed on loopback only."""
+    """``open`` asks for no keys and is allowed on loopback only, where it is the default."""
+    bootstrap_key: SecretStr | None = None
+    """An API key that may do everything and is in no database, to make others with."""
     allowed_hosts: str = ""
     """Host names, separated by commas, under which the API may be called beside those of loopback
     and ``host``; ``*``: any."""

@@ -26,8 +26,10 @@ from WalletCore.domain.model import (
     WalletStatus,
 )
 from WalletCore.domain.money import Currencies
+from WalletCore.domain.origin import SERVICE, Origin
 from WalletCore.domain.working_set import Changes
 from WalletCore.inbox import Notifications
+from WalletCore.keys import Keys
 from WalletCore.paging import Page, PageRequest
 from WalletCore.search import SearchFilter
 from WalletCore.statements import Statement
@@ -112,24 +114,28 @@ class Store(Protocol):
     def notifications(self) -> Notifications:
         """What the worker has recorded."""
 
+    @property
+    def keys(self) -> Keys:
+        """The API keys."""
+
     def execute(
         self,
         command: Command,
         key: IdempotencyKey | None = None,
-        traceparent: str | None = None,
+        origin: Origin = SERVICE,
         *,
         dry_run: bool = False,
     ) -> Outcome:
         """Decide and keep ``command``; durable when this returns.
 
-        ``traceparent`` goes into its events. Refusals come back as outcomes. Raises Unavailable and
-        those below it. With ``dry_run`` it is decided in its turn, and nothing is kept.
+        ``origin``: who asked; its events tell. Refusals come back as outcomes. Raises Unavailable
+        and those below it. With ``dry_run`` it is decided in its turn, and nothing is kept.
         """
 
     def execute_each(
         self,
         commands: Sequence[tuple[Command, IdempotencyKey | None]],
-        traceparent: str | None = None,
+        origin: Origin = SERVICE,
     ) -> list[Outcome | CofferError]:
         """The same for each of many on its own, in their order: an outcome, or what ``execute``
         would have raised.
@@ -147,9 +153,9 @@ class Store(Protocol):
     def balance_at(self, wallet_id: UUID, at: datetime) -> Document:
         """``{wallet_id, currency, balance, at, seq}`` as of ``at``. Raises WalletNotFound."""
 
-    def operation(self, operation_id: UUID) -> Document:
-        """One operation; of a movement between wallets the side that gave. Raises
-        OperationNotFound.
+    def operation(self, operation_id: UUID, wallet_id: UUID | None = None) -> Document:
+        """One operation; of a movement between wallets the side of ``wallet_id``, by default the
+        one that gave. Raises OperationNotFound.
         """
 
     def wallets_of_operation(self, operation_id: UUID) -> tuple[UUID, ...]:

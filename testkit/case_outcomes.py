@@ -201,9 +201,12 @@ def _cloud_event(
     wallet: str, number: int, owner: str | None, event: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The members that every event of a wallet has, and no others: those of CloudEvents 1.0, its
-    status, who owns the wallet if anybody does, and a traceparent if ``event`` has one.
+    status, who owns the wallet if anybody does, who did it from where, and a traceparent if
+    ``event`` has one.
     """
     return {
+        "actor": {"$regex": "open|coffer|key:[0-9a-f]{16}"},
+        **({"actoraddress": {"$type": "string"}} if "actoraddress" in event else {}),
         **({"userid": owner} if owner else {}),
         **({"traceparent": {"$regex": _TRACEPARENT}} if "traceparent" in event else {}),
         "status": {"$regex": "NotProcessed|Processed"},

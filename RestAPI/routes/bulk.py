@@ -17,12 +17,13 @@ from RestAPI.bulk_items import (
     do_each,
     result_json,
 )
+from RestAPI.caller import CALLER, Caller
 from RestAPI.edge import REQUEST_ID
 from RestAPI.endpoint import DRY_RUN_HEADER, View, endpoint, is_dry_run
 from RestAPI.long_answers import LongAnswers
 from RestAPI.patience import renew
 from RestAPI.problems import invalid
-from RestAPI.reading import JSON_TYPE, parse_idempotency_key, parse_json, parse_traceparent
+from RestAPI.reading import JSON_TYPE, parse_idempotency_key, parse_json
 from RestAPI.reading_lines import NDJSON_TYPE, lines_of
 from RestAPI.routes.operations import MONEY_ERRORS
 from RestAPI.schemas.bulk import (
@@ -41,7 +42,7 @@ from WalletCore.domain.errors import (
     Unavailable,
 )
 from WalletCore.domain.model import Document
-from WalletCore.store import IdempotencyKey, Outcome, Store
+from WalletCore.store import IdempotencyKey, Outcome
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -61,8 +62,7 @@ SLICE_BYTES: Final = 1024 * 1024
 class BulkRoutes:
     """The endpoint of many."""
 
-    def __init__(self, store: Store, long_answers: LongAnswers) -> None:
-        self._store = store
+    def __init__(self, long_answers: LongAnswers) -> None:
         self._long_answers = long_answers
 
     @endpoint(
@@ -76,9 +76,9 @@ class BulkRoutes:
     )
     def operate_in_bulk(
         self,
+        caller: Caller,
         body: BulkOrder,
         key: IdempotencyKey | None,
-        traceparent: str | None,
         dry_run: bool,
     ) -> Outcome | Response:
         """Do many operations and transfers
@@ -96,14 +96,14 @@ class BulkRoutes:
         """
         if body.atomic:
             commands = tuple(map(command_of, all_items(body.operations)))
-            return self._store.execute(Group(commands), key, traceparent, dry_run=dry_run)
-        reused = claim_whole(self._store, key, dry_run=dry_run)
+            return caller.execute(Group(commands), key, dry_run=dry_run)
+        reused = claim_whole(caller, key, dry_run=dry_run)
         if reused is not None:
             raise reused
         given = (
             (number, one, f"body.operations.{number}") for number, one in enumerate(body.operations)
         )
-        results = do_each(self._store, given, key, traceparent, dry_run=dry_run)
+        results = do_each(caller, given, key, dry_run=dry_run)
         done = sum(result.status < FIRST_ERROR_STATUS for result in results)
         counts = b'{"done":%d,"refused":%d,"results":[' % (done, len(results) - done)
         answer = counts + b",".join(map(result_json, results)) + b"]}"
@@ -123,13 +123,13 @@ class BulkRoutes:
         return view
 
     def _stream(self, environ: WSGIEnvironment) -> Response:
-        key = parse_idempotency_key(environ, None)
-        traceparent = parse_traceparent(environ)
+        caller: Caller = environ[CALLER]
+        key = parse_idempotency_key(environ, None, caller.key_scope)
         dry_run = is_dry_run(environ)
-        reused = claim_whole(self._store, key, dry_run=dry_run)
+        reused = claim_whole(caller, key, dry_run=dry_run)
         if reused is not None:
             raise reused
-        parts = self._answers(lines_of(environ), key, traceparent, dry_run=dry_run)
+        parts = self._answers(caller, lines_of(environ), key, dry_run=dry_run)
         answer = self._long_answers.open(parts, environ[REQUEST_ID])
         response = Response(answer, 200, content_type=NDJSON_TYPE)
         if dry_run:
@@ -138,9 +138,9 @@ class BulkRoutes:
 
     def _answers(
         self,
+        caller: Caller,
         lines: Iterator[bytes],
         key: IdempotencyKey | None,
-        traceparent: str | None,
         *,
         dry_run: bool,
     ) -> Iterator[bytes]:
@@ -162,7 +162,7 @@ class BulkRoutes:
             if not part:
                 break
             renew()
-            results = do_each(self._store, part, key, traceparent, dry_run=dry_run)
+            results = do_each(caller, part, key, dry_run=dry_run)
             done += sum(result.status < FIRST_ERROR_STATUS for result in results)
             if all(result.status == Unavailable.status for result in results):
                 broken = Unavailable("Nothing can be done right now. Send it again.")

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
+from RestAPI.caller import Caller
 from RestAPI.endpoint import endpoint
 from RestAPI.schemas.events import (
     CloudEvent,
@@ -20,7 +21,7 @@ from WalletCore.domain.commands import SendMessage, SetMessageStatus
 from WalletCore.domain.errors import CursorInvalid, EventNotFound, EventStatusFixed
 from WalletCore.domain.model import Document
 from WalletCore.paging import PageRequest
-from WalletCore.store import IdempotencyKey, Outcome, Store
+from WalletCore.store import IdempotencyKey, Outcome
 
 EVENTS_PATH: Final = "/api/v1/events"
 TAG: Final = "Events"
@@ -29,23 +30,20 @@ TAG: Final = "Events"
 class EventRoutes:
     """The endpoints under ``/events``."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
     @endpoint(tag=TAG, query=PageQuery, responses={200: EventPage}, errors=(CursorInvalid,))
-    def list_events(self, query: PageQuery) -> Document:
+    def list_events(self, caller: Caller, query: PageQuery) -> Document:
         """Read the log of what happened
 
         CloudEvents, oldest first, each with its status. An empty page means that there is nothing
         more yet: the same cursor goes on later. No event is ever skipped.
         """
-        page = self._store.events(PageRequest(query.cursor, query.limit))
+        page = caller.store.events(PageRequest(query.cursor, query.limit))
         return {"items": page.items, "next_cursor": page.next_cursor}
 
     @endpoint(tag=TAG, responses={200: CloudEvent}, errors=(EventNotFound,))
-    def get_event(self, event_id: UUID) -> Document:
+    def get_event(self, caller: Caller, event_id: UUID) -> Document:
         """Read an event"""
-        return self._store.event(event_id)
+        return caller.store.event(event_id)
 
     @endpoint(
         tag=TAG,
@@ -57,9 +55,9 @@ class EventRoutes:
     )
     def send_message(
         self,
+        caller: Caller,
         body: MessageCreation,
         key: IdempotencyKey | None,
-        traceparent: str | None,
         dry_run: bool,
     ) -> Outcome:
         """Send a message of your own
@@ -68,7 +66,7 @@ class EventRoutes:
         its status is Processed.
         """
         command = SendMessage(event_id=uuid7(), user_id=body.user_id, description=body.description)
-        return self._store.execute(command, key, traceparent, dry_run=dry_run)
+        return caller.execute(command, key, dry_run=dry_run)
 
     @endpoint(
         tag=TAG,
@@ -79,10 +77,10 @@ class EventRoutes:
     )
     def set_message_status(
         self,
+        caller: Caller,
         event_id: UUID,
         body: MessageStatusChange,
         key: IdempotencyKey | None,
-        traceparent: str | None,
         dry_run: bool,
     ) -> Outcome:
         """Set the status of a message
@@ -91,6 +89,6 @@ class EventRoutes:
         status of what happened to a wallet cannot be set.
         """
         # Whether there is such an event at all is not a matter of the messages.
-        self._store.event(event_id)
+        caller.store.event(event_id)
         command = SetMessageStatus(event_id=event_id, status=body.status)
-        return self._store.execute(command, key, traceparent, dry_run=dry_run)
+        return caller.execute(command, key, dry_run=dry_run)

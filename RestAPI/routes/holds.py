@@ -8,6 +8,7 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
+from RestAPI.caller import Caller
 from RestAPI.endpoint import endpoint
 from RestAPI.routes.operations import MONEY_ERRORS
 from RestAPI.schemas.holds import (
@@ -31,7 +32,7 @@ from WalletCore.domain.errors import (
 )
 from WalletCore.domain.model import Document
 from WalletCore.paging import PageRequest
-from WalletCore.store import IdempotencyKey, Outcome, Store
+from WalletCore.store import IdempotencyKey, Outcome
 
 HOLDS_PATH: Final = "/api/v1/holds"
 TAG: Final = "Holds"
@@ -39,9 +40,6 @@ TAG: Final = "Holds"
 
 class HoldRoutes:
     """The endpoints of holds."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
 
     @endpoint(
         tag=TAG,
@@ -53,10 +51,10 @@ class HoldRoutes:
     )
     def place_hold(
         self,
+        caller: Caller,
         wallet_id: UUID,
         body: HoldOrder,
         key: IdempotencyKey | None,
-        traceparent: str | None,
         dry_run: bool,
     ) -> Outcome:
         """Hold money of a wallet
@@ -73,7 +71,7 @@ class HoldRoutes:
             description=body.description,
             metadata=body.metadata,
         )
-        return self._store.execute(command, key, traceparent, dry_run=dry_run)
+        return caller.execute(command, key, dry_run=dry_run)
 
     @endpoint(
         tag=TAG,
@@ -81,20 +79,20 @@ class HoldRoutes:
         responses={200: HoldPage},
         errors=(WalletNotFound, CursorInvalid),
     )
-    def list_holds(self, wallet_id: UUID, query: HoldQuery) -> Document:
+    def list_holds(self, caller: Caller, wallet_id: UUID, query: HoldQuery) -> Document:
         """List a wallet's holds
 
         Newest first, page by page, with the wallet's balance of the same moment.
         """
-        page, balance = self._store.holds(
+        page, balance = caller.store.holds(
             wallet_id, query.status, PageRequest(query.cursor, query.limit)
         )
         return {"items": page.items, "next_cursor": page.next_cursor, "balance": balance}
 
     @endpoint(tag=TAG, responses={200: Hold}, errors=(HoldNotFound,))
-    def get_hold(self, hold_id: UUID) -> Document:
+    def get_hold(self, caller: Caller, hold_id: UUID) -> Document:
         """Read a hold"""
-        return self._store.hold(hold_id)
+        return caller.store.hold(hold_id)
 
     @endpoint(
         tag=TAG,
@@ -113,10 +111,10 @@ class HoldRoutes:
     )
     def capture_hold(
         self,
+        caller: Caller,
         hold_id: UUID,
         body: CaptureOrder,
         key: IdempotencyKey | None,
-        traceparent: str | None,
         dry_run: bool,
     ) -> Outcome:
         """Capture a hold
@@ -125,7 +123,7 @@ class HoldRoutes:
         another capture. The money goes to the outside, or into another wallet of that currency.
         """
         command = CaptureHold(
-            wallet_id=self._wallet_of(hold_id),
+            wallet_id=self._wallet_of(caller, hold_id),
             hold_id=hold_id,
             operation_id=uuid7(),
             amount=body.amount,
@@ -135,7 +133,7 @@ class HoldRoutes:
             description=body.description,
             metadata=body.metadata,
         )
-        return self._store.execute(command, key, traceparent, dry_run=dry_run)
+        return caller.execute(command, key, dry_run=dry_run)
 
     @endpoint(
         tag=TAG,
@@ -147,19 +145,19 @@ class HoldRoutes:
     )
     def void_hold(
         self,
+        caller: Caller,
         hold_id: UUID,
         body: Nothing,  # noqa: ARG002 - it says nothing
         key: IdempotencyKey | None,
-        traceparent: str | None,
         dry_run: bool,
     ) -> Outcome:
         """Void a hold
 
         What it still keeps back is available again. That works on a frozen wallet, too.
         """
-        command = VoidHold(self._wallet_of(hold_id), hold_id)
-        return self._store.execute(command, key, traceparent, dry_run=dry_run)
+        command = VoidHold(self._wallet_of(caller, hold_id), hold_id)
+        return caller.execute(command, key, dry_run=dry_run)
 
-    def _wallet_of(self, hold_id: UUID) -> UUID:
+    def _wallet_of(self, caller: Caller, hold_id: UUID) -> UUID:
         """The wallet that must be locked; a hold stays with it. Raises HoldNotFound."""
-        return UUID(self._store.hold(hold_id)["wallet_id"])
+        return UUID(caller.store.hold(hold_id)["wallet_id"])

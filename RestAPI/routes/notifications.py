@@ -7,6 +7,7 @@ from uuid import UUID
 
 from flask import Response, request
 
+from RestAPI.caller import Caller
 from RestAPI.endpoint import endpoint
 from RestAPI.schemas.notifications import (
     Marked,
@@ -23,7 +24,7 @@ from RestAPI.streams import EVENT_STREAM_TYPE, LAST_EVENT_ID, Streams
 from WalletCore.cursor import decode_cursor
 from WalletCore.domain.errors import CursorInvalid, NotificationNotFound, TooManyStreams
 from WalletCore.domain.model import Document
-from WalletCore.inbox import FOLLOWING, Notifications
+from WalletCore.inbox import FOLLOWING
 from WalletCore.paging import PageRequest
 
 NOTIFICATIONS_PATH: Final = "/api/v1/notifications"
@@ -35,28 +36,27 @@ TAG: Final = "Notifications"
 class NotificationRoutes:
     """The endpoints under ``/notifications``."""
 
-    def __init__(self, notifications: Notifications, streams: Streams) -> None:
-        self._notifications = notifications
+    def __init__(self, streams: Streams) -> None:
         self._streams = streams
 
     @endpoint(
         tag=TAG, query=NotificationQuery, responses={200: NotificationPage}, errors=(CursorInvalid,)
     )
-    def list_notifications(self, query: NotificationQuery) -> Document:
+    def list_notifications(self, caller: Caller, query: NotificationQuery) -> Document:
         """List notifications
 
         Newest first, page by page. With `order=oldest` as they were recorded: an empty page means
         that there is nothing more yet, and the same cursor goes on later, here or in the stream.
         """
-        port = self._notifications
+        port = caller.store.notifications
         read = port.oldest_first if query.order is Order.OLDEST else port.newest_first
-        page = read(query.wanted(), PageRequest(query.cursor, query.limit))
+        page = read(caller.own(query.wanted()), PageRequest(query.cursor, query.limit))
         return {"items": page.items, "next_cursor": page.next_cursor}
 
     @endpoint(tag=TAG, responses={200: Notification}, errors=(NotificationNotFound,))
-    def get_notification(self, notification_id: UUID) -> Document:
+    def get_notification(self, caller: Caller, notification_id: UUID) -> Document:
         """Read a notification"""
-        return self._notifications.one(notification_id)
+        return caller.store.notifications.one(notification_id)
 
     @endpoint(
         tag=TAG,
@@ -68,6 +68,7 @@ class NotificationRoutes:
     )
     def mark_read(
         self,
+        caller: Caller,
         notification_id: UUID,
         body: ReadMark,  # noqa: ARG002 - it says nothing
     ) -> Document:
@@ -75,7 +76,7 @@ class NotificationRoutes:
 
         A second time changes nothing: `read_at` stays that of the first. A body is not needed.
         """
-        return self._notifications.mark_read(notification_id)
+        return caller.store.notifications.mark_read(notification_id)
 
     @endpoint(
         tag=TAG,
@@ -84,13 +85,14 @@ class NotificationRoutes:
         repeatable=True,
         responses={200: Marked},
     )
-    def mark_all_read(self, body: ReadAll) -> Document:
+    def mark_all_read(self, caller: Caller, body: ReadAll) -> Document:
         """Mark all notifications as read
 
         Those that there are now; with `user_id` or `wallet_id` only these. A second time finds
         nothing left to mark, and says 0.
         """
-        return {"read": self._notifications.mark_all_read(body.wanted())}
+        wanted = caller.own(body.wanted())
+        return {"read": caller.store.notifications.mark_all_read(wanted)}
 
     @endpoint(
         tag=TAG,
@@ -100,7 +102,7 @@ class NotificationRoutes:
         media_type=EVENT_STREAM_TYPE,
         errors=(CursorInvalid, TooManyStreams),
     )
-    def stream_notifications(self, query: StreamQuery) -> Response:
+    def stream_notifications(self, caller: Caller, query: StreamQuery) -> Response:
         """Follow notifications as they are recorded
 
         [Server-Sent Events](https://html.spec.whatwg.org/multipage/server-sent-events.html), as
@@ -115,7 +117,7 @@ class NotificationRoutes:
         position: int | None = None
         if given is not None:
             (position,) = decode_cursor(FOLLOWING, given, int)
-        stream = self._streams.open(query.wanted(), position)
+        stream = self._streams.open(caller.own(query.wanted()), position)
         response = Response(stream, content_type=EVENT_STREAM_TYPE)
         # nginx would collect what is sent.
         response.headers["X-Accel-Buffering"] = "no"

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
+from RestAPI.caller import Caller
 from RestAPI.endpoint import endpoint
 from RestAPI.schemas.operations import (
     Operation,
@@ -32,7 +33,7 @@ from WalletCore.domain.errors import (
 )
 from WalletCore.domain.model import Document, OperationType
 from WalletCore.paging import PageRequest
-from WalletCore.store import IdempotencyKey, OperationFilter, Outcome, Store
+from WalletCore.store import IdempotencyKey, OperationFilter, Outcome
 
 OPERATIONS_PATH: Final = "/api/v1/operations"
 TAG: Final = "Operations"
@@ -53,9 +54,6 @@ MONEY_ERRORS: Final = (
 class OperationRoutes:
     """The endpoints that move money, and those that tell how it moved."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
     @endpoint(
         tag=TAG,
         body=OperationOrder,
@@ -65,10 +63,10 @@ class OperationRoutes:
     )
     def operate(
         self,
+        caller: Caller,
         wallet_id: UUID,
         body: OperationOrder,
         key: IdempotencyKey | None,
-        traceparent: str | None,
         dry_run: bool,
     ) -> Outcome:
         """Deposit into or withdraw from a wallet
@@ -85,7 +83,7 @@ class OperationRoutes:
             description=body.description,
             metadata=body.metadata,
         )
-        return self._store.execute(command, key, traceparent, dry_run=dry_run)
+        return caller.execute(command, key, dry_run=dry_run)
 
     @endpoint(
         tag=TAG,
@@ -93,12 +91,12 @@ class OperationRoutes:
         responses={200: OperationPage},
         errors=(WalletNotFound, CursorInvalid),
     )
-    def list_operations(self, wallet_id: UUID, query: OperationQuery) -> Document:
+    def list_operations(self, caller: Caller, wallet_id: UUID, query: OperationQuery) -> Document:
         """Read a wallet's history
 
         Newest first, page by page, with the balance before and after each operation.
         """
-        page = self._store.operations(
+        page = caller.store.operations(
             wallet_id,
             OperationFilter(query.type, query.since, query.until, query.reference),
             PageRequest(query.cursor, query.limit),
@@ -106,12 +104,12 @@ class OperationRoutes:
         return {"items": page.items, "next_cursor": page.next_cursor}
 
     @endpoint(tag=TAG, responses={200: Operation}, errors=(OperationNotFound,))
-    def get_operation(self, operation_id: UUID) -> Document:
+    def get_operation(self, caller: Caller, operation_id: UUID) -> Document:
         """Read an operation
 
         Of a movement between two wallets, the side of the one that gave.
         """
-        return self._store.operation(operation_id)
+        return caller.store.operation(operation_id)
 
     @endpoint(
         tag=TAG,
@@ -124,10 +122,10 @@ class OperationRoutes:
     )
     def reverse(
         self,
+        caller: Caller,
         operation_id: UUID,
         body: ReversalOrder,
         key: IdempotencyKey | None,
-        traceparent: str | None,
         dry_run: bool,
     ) -> Outcome:
         """Reverse an operation
@@ -138,7 +136,7 @@ class OperationRoutes:
         """
         command = Reverse(
             original_id=operation_id,
-            wallet_ids=self._store.wallets_of_operation(operation_id),
+            wallet_ids=caller.store.wallets_of_operation(operation_id),
             operation_id=uuid7(),
             amount=body.amount,
             allow_negative=body.allow_negative,
@@ -146,4 +144,4 @@ class OperationRoutes:
             description=body.description,
             metadata=body.metadata,
         )
-        return self._store.execute(command, key, traceparent, dry_run=dry_run)
+        return caller.execute(command, key, dry_run=dry_run)

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from flask import Response, request
 
+from RestAPI.caller import Caller
 from RestAPI.edge import REQUEST_ID
 from RestAPI.endpoint import endpoint
 from RestAPI.long_answers import LongAnswer, LongAnswers
@@ -14,7 +15,6 @@ from RestAPI.schemas.statements import Statement, StatementQuery
 from RestAPI.statement_formats import CSV_MEDIA_TYPE, WRITERS, Format
 from WalletCore.domain.errors import Overloaded, WalletNotFound
 from WalletCore.statements import STATEMENT_SLICE_ENTRIES
-from WalletCore.store import Store
 
 TAG: Final = "Operations"
 
@@ -22,8 +22,7 @@ TAG: Final = "Operations"
 class StatementRoutes:
     """The endpoint of statements."""
 
-    def __init__(self, store: Store, long_answers: LongAnswers) -> None:
-        self._store = store
+    def __init__(self, long_answers: LongAnswers) -> None:
         self._long_answers = long_answers
 
     @endpoint(
@@ -33,7 +32,7 @@ class StatementRoutes:
         text_type=CSV_MEDIA_TYPE,
         errors=(WalletNotFound, Overloaded),
     )
-    def get_statement(self, wallet_id: UUID, query: StatementQuery) -> Response:
+    def get_statement(self, caller: Caller, wallet_id: UUID, query: StatementQuery) -> Response:
         """Read a wallet's statement of a period
 
         All operations from `from` on and before `to`, oldest first, between the balances before and
@@ -45,7 +44,7 @@ class StatementRoutes:
         balance. A reference or description that a spreadsheet could take for a formula has an
         apostrophe before it, as has one that begins with an apostrophe.
         """
-        statement = self._store.statement(wallet_id, query.since, query.until)
+        statement = caller.store.statement(wallet_id, query.since, query.until)
         write, content_type = WRITERS[query.format]
         parts = write(statement)
         body: bytes | LongAnswer

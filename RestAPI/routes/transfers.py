@@ -7,6 +7,7 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
+from RestAPI.caller import Caller
 from RestAPI.endpoint import endpoint
 from RestAPI.routes.operations import MONEY_ERRORS
 from RestAPI.schemas.transfers import Transfer as TransferAnswer
@@ -14,7 +15,7 @@ from RestAPI.schemas.transfers import TransferOrder
 from WalletCore.domain.commands import Leg, Transfer
 from WalletCore.domain.errors import CurrencyMismatch, SameWallet, TransferNotFound
 from WalletCore.domain.model import Document
-from WalletCore.store import IdempotencyKey, Outcome, Store
+from WalletCore.store import IdempotencyKey, Outcome
 
 TRANSFERS_PATH: Final = "/api/v1/transfers"
 TAG: Final = "Transfers"
@@ -22,9 +23,6 @@ TAG: Final = "Transfers"
 
 class TransferRoutes:
     """The endpoints under ``/transfers``."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
 
     @endpoint(
         tag=TAG,
@@ -36,9 +34,9 @@ class TransferRoutes:
     )
     def transfer(
         self,
+        caller: Caller,
         body: TransferOrder,
         key: IdempotencyKey | None,
-        traceparent: str | None,
         dry_run: bool,
     ) -> Outcome:
         """Move money between wallets
@@ -59,9 +57,9 @@ class TransferRoutes:
             description=body.description,
             metadata=body.metadata,
         )
-        return self._store.execute(command, key, traceparent, dry_run=dry_run)
+        return caller.execute(command, key, dry_run=dry_run)
 
     @endpoint(tag=TAG, responses={200: TransferAnswer}, errors=(TransferNotFound,))
-    def get_transfer(self, transfer_id: UUID) -> Document:
+    def get_transfer(self, caller: Caller, transfer_id: UUID) -> Document:
         """Read a transfer"""
-        return self._store.transfer(transfer_id)
+        return caller.store.transfer(transfer_id)

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
+from RestAPI.caller import Caller
 from RestAPI.endpoint import endpoint
 from RestAPI.schemas.wallets import (
     Balance,
@@ -31,7 +32,7 @@ from WalletCore.domain.errors import (
 )
 from WalletCore.domain.model import Document
 from WalletCore.paging import PageRequest
-from WalletCore.store import IdempotencyKey, Outcome, Store, WalletFilter
+from WalletCore.store import IdempotencyKey, Outcome, WalletFilter
 
 WALLETS_PATH: Final = "/api/v1/wallets"
 TAG: Final = "Wallets"
@@ -40,8 +41,7 @@ TAG: Final = "Wallets"
 class WalletRoutes:
     """The endpoints under ``/wallets`` but for operations."""
 
-    def __init__(self, store: Store, default_currency: str) -> None:
-        self._store = store
+    def __init__(self, default_currency: str) -> None:
         self._default_currency = default_currency
 
     @endpoint(
@@ -55,9 +55,9 @@ class WalletRoutes:
     )
     def create_wallet(
         self,
+        caller: Caller,
         body: WalletCreation,
         key: IdempotencyKey | None,
-        traceparent: str | None,
         dry_run: bool,
     ) -> Outcome:
         """Create a wallet
@@ -73,7 +73,7 @@ class WalletRoutes:
             metadata=body.metadata,
             max_balance=body.max_balance,
         )
-        return self._store.execute(command, key, traceparent, dry_run=dry_run)
+        return caller.execute(command, key, dry_run=dry_run)
 
     @endpoint(
         tag=TAG,
@@ -81,24 +81,24 @@ class WalletRoutes:
         responses={200: WalletPage},
         errors=(CursorInvalid, CurrencyUnknown),
     )
-    def list_wallets(self, query: WalletQuery) -> Document:
+    def list_wallets(self, caller: Caller, query: WalletQuery) -> Document:
         """List wallets
 
         In the order of their creation, page by page.
         """
         if query.currency is not None:
             # A misspelt currency must not look like one that nobody uses.
-            self._store.currencies[query.currency]
-        page = self._store.wallets(
+            caller.store.currencies[query.currency]
+        page = caller.store.wallets(
             WalletFilter(query.owner, query.currency, query.status),
             PageRequest(query.cursor, query.limit),
         )
         return {"items": page.items, "next_cursor": page.next_cursor}
 
     @endpoint(tag=TAG, responses={200: Wallet}, errors=(WalletNotFound,))
-    def get_wallet(self, wallet_id: UUID) -> Document:
+    def get_wallet(self, caller: Caller, wallet_id: UUID) -> Document:
         """Read a wallet"""
-        return self._store.wallet(wallet_id)
+        return caller.store.wallet(wallet_id)
 
     @endpoint(
         tag=TAG,
@@ -117,10 +117,10 @@ class WalletRoutes:
     )
     def change_wallet(
         self,
+        caller: Caller,
         wallet_id: UUID,
         body: WalletChange,
         key: IdempotencyKey | None,
-        traceparent: str | None,
         dry_run: bool,
     ) -> Outcome:
         """Rename a wallet, set its metadata and limits, freeze, unfreeze or close it
@@ -136,14 +136,14 @@ class WalletRoutes:
             min_balance=body.min_balance if "min_balance" in sent else UNSET,
             max_balance=body.max_balance if "max_balance" in sent else UNSET,
         )
-        return self._store.execute(command, key, traceparent, dry_run=dry_run)
+        return caller.execute(command, key, dry_run=dry_run)
 
     @endpoint(tag=TAG, query=BalanceQuery, responses={200: Balance}, errors=(WalletNotFound,))
-    def get_balance(self, wallet_id: UUID, query: BalanceQuery) -> Document:
+    def get_balance(self, caller: Caller, wallet_id: UUID, query: BalanceQuery) -> Document:
         """Read a wallet's balance, now or at a moment
 
         With `at`, the balance after the last operation up to that moment.
         """
         if query.at is None:
-            return self._store.balance(wallet_id)
-        return self._store.balance_at(wallet_id, query.at)
+            return caller.store.balance(wallet_id)
+        return caller.store.balance_at(wallet_id, query.at)

@@ -65,6 +65,15 @@ class CloudEvent(Answer):
         min_length=1,
         description="The wallet's owner, or whom the message is for; absent if nobody is named.",
     )
+    actor: str = Field(
+        default_factory=str,
+        min_length=1,
+        description="Who did it: `key:` and an id, `user:` and a name, `open`, `shell`, or "
+        "`coffer`, the service itself; absent in events older than this attribute.",
+    )
+    actoraddress: str = Field(
+        default_factory=str, min_length=1, description="Of the client, where there was one."
+    )
     traceparent: str = Field(
         default_factory=str,
         pattern=r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$",

@@ -25,6 +25,7 @@ from WalletCore.domain.model import (
 )
 from WalletCore.domain.money import Currency
 from WalletCore.domain.notices import notice
+from WalletCore.domain.origin import Origin
 from WalletCore.inbox import Notification, notification_document
 from WalletCore.statements import Statement
 
@@ -91,7 +92,11 @@ _event = wallet_event(
     _wallet,
     OPERATION_EXAMPLE,
     _MOVED,
-    traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    origin=Origin(
+        "key:5f0c2a9e81b47d36",
+        "192.0.2.7",
+        traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    ),
 )
 EVENT_EXAMPLE: Final[Document] = event_document(_event.body, recorded=True, status=None)
 _told = notice(_event.body)

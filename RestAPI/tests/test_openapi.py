@@ -13,6 +13,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from RestAPI.openapi import API_PREFIX
 from RestAPI.problems import PROBLEMS
+from RestAPI.routes.keys import KEYS_PATH
 
 Document = dict[str, Any]
 
@@ -80,7 +81,7 @@ def test_every_operation_says_what_it_does_and_how_it_can_fail(document: Documen
         assert "500" in responses
         if path.startswith(API_PREFIX):
             assert "503" in responses
-        if method in ("post", "put", "patch"):
+        if method in ("post", "put", "patch") and path != KEYS_PATH:  # its answer is not kept
             (key,) = (
                 parameter
                 for parameter in operation["parameters"]

@@ -143,9 +143,8 @@ def test_queries_that_are_not_taken(query: str) -> None:
 def test_the_hash_of_a_request_looks_through_its_writing() -> None:
     def hashed(body: bytes, **given: str) -> bytes:
         prepared = environ(body, HTTP_IDEMPOTENCY_KEY="k", **given)
-        key = reading.parse_idempotency_key(
-            prepared, reading.parse_body(prepared, may_be_empty=True)
-        )
+        body_read = reading.parse_body(prepared, may_be_empty=True)
+        key = reading.parse_idempotency_key(prepared, body_read, "scope")
         assert key is not None
         return key.request_hash
 
@@ -159,5 +158,5 @@ def test_the_hash_of_a_request_looks_through_its_writing() -> None:
 @pytest.mark.parametrize("key", ["", "k" * 256, "a b", "ü", "\x7f", "a\tb"])
 def test_keys_that_are_not_taken(key: str) -> None:
     with pytest.raises(Invalid) as caught:
-        reading.parse_idempotency_key(environ(HTTP_IDEMPOTENCY_KEY=key), {})
+        reading.parse_idempotency_key(environ(HTTP_IDEMPOTENCY_KEY=key), {}, "")
     assert caught.value.extra["errors"][0]["where"] == "header.Idempotency-Key"

@@ -18,6 +18,8 @@ The tree::
         HoldNotFound              404  hold_not_found
         EventNotFound             404  event_not_found
         NotificationNotFound      404  notification_not_found
+        KeyNotFound               404  key_not_found
+      NotAllowed                  403  not_allowed (by the caller's key)
       Refused                          decided under the lock, remembered under the key
         InsufficientFunds         400  insufficient_funds
         LimitExceeded             400  limit_exceeded
@@ -181,6 +183,13 @@ class NotificationNotFound(NotFound):
     title = "There is no such notification"
 
 
+class KeyNotFound(NotFound):
+    """No API key has this id."""
+
+    code = "key_not_found"
+    title = "There is no such key"
+
+
 class Refused(CofferError):
     """Decided under the wallet's lock against the request; remembered under its key."""
 
@@ -278,6 +287,14 @@ class IdempotencyKeyReused(CofferError):
     status = 409
     code = "idempotency_key_reused"
     title = "The Idempotency-Key belongs to another request"
+
+
+class NotAllowed(CofferError):
+    """The caller is known, and its key does not allow this."""
+
+    status = 403
+    code = "not_allowed"
+    title = "The key does not allow this"
 
 
 class Unavailable(CofferError):

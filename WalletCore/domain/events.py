@@ -2,9 +2,9 @@
 
 https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md
 Extension attributes: ``wallet`` (its id) and ``walletseq`` (contiguous from 1 per wallet, so that a
-consumer can prove order and loss); ``userid``, whom it concerns, if anybody is named; and
-``traceparent`` where the request that caused it had one
-(https://github.com/cloudevents/spec/blob/main/cloudevents/extensions/distributed-tracing.md).
+consumer can prove order and loss); ``userid``, whom it concerns, if anybody is named; ``actor`` and
+``actoraddress``, who did it and from where; and ``traceparent`` where the request that caused it
+had one (https://github.com/cloudevents/spec/blob/main/cloudevents/extensions/distributed-tracing.md).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from WalletCore.domain.model import Document, Event, Message, Wallet, rfc3339
+from WalletCore.domain.origin import Origin
 
 SOURCE = "/coffer"
 """The CloudEvents ``source`` of everything that this service announces."""
@@ -45,14 +46,14 @@ def wallet_event(
     data: Document,
     at: datetime,
     *,
-    traceparent: str | None = None,
+    origin: Origin,
 ) -> Event:
     """The event of the change that made ``wallet`` what it is now (``walletseq`` = version)."""
     body = {
         **_attributes(event_id, type_, f"wallets/{wallet.id}", at),
         "wallet": str(wallet.id),
         "walletseq": wallet.version,
-        **_optional(wallet.owner, traceparent),
+        **_optional(wallet.owner, origin),
         "data": data,
     }
     return Event(
@@ -73,12 +74,12 @@ def message_event(
     data: Document,
     at: datetime,
     *,
-    traceparent: str | None = None,
+    origin: Origin,
 ) -> Event:
     """The event of a message, which belongs to no wallet."""
     body = {
         **_attributes(event_id, type_, f"messages/{message.id}", at),
-        **_optional(message.user_id, traceparent),
+        **_optional(message.user_id, origin),
         "data": data,
     }
     return Event(
@@ -104,7 +105,12 @@ def _attributes(event_id: UUID, type_: EventType, subject: str, at: datetime) ->
     }
 
 
-def _optional(user_id: str | None, traceparent: str | None) -> Document:
+def _optional(user_id: str | None, origin: Origin) -> Document:
     """The attributes that an event has or has not: in CloudEvents none is null or empty."""
-    named = {"userid": user_id, "traceparent": traceparent}
+    named = {
+        "userid": user_id,
+        "actor": origin.actor,
+        "actoraddress": origin.address,
+        "traceparent": origin.traceparent,
+    }
     return {name: value for name, value in named.items() if value}

@@ -36,6 +36,7 @@ from WalletCore.domain.commands import (
 )
 from WalletCore.domain.errors import CofferError
 from WalletCore.domain.model import Document
+from WalletCore.domain.origin import SERVICE, Origin
 from WalletCore.domain.savepoint import Savepoint
 from WalletCore.domain.working_set import OK, Accepted, WorkingSet
 
@@ -45,21 +46,18 @@ Answer: TypeAlias = Accepted | CofferError
 class Ledger(WorkingSet):
     """Decides commands on a working set, one after the other."""
 
-    def decide(self, command: Command, traceparent: str | None = None) -> Answer:
-        """Do ``command`` or refuse it. Never raises for what a client can cause.
-
-        ``traceparent``: of the request, for its events (https://www.w3.org/TR/trace-context/).
-        """
-        self.traceparent = traceparent
+    def decide(self, command: Command, origin: Origin = SERVICE) -> Answer:
+        """Do ``command`` or refuse it. Never raises for what a client can cause."""
+        self.origin = origin
         try:
             return RULES[type(command)](self, command)
         except CofferError as refusal:
             return refusal.with_traceback(None)
 
-    def try_out(self, command: Command, ids: Collection[UUID]) -> Answer:
+    def try_out(self, command: Command, ids: Collection[UUID], origin: Origin = SERVICE) -> Answer:
         """What ``decide`` would answer now; nothing is changed. ``ids``: of all that it needs."""
         before = Savepoint(self, ids)
-        answer = self.decide(command)
+        answer = self.decide(command, origin)
         before.roll_back()
         return answer
 

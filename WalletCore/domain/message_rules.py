@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from WalletCore.domain.commands import SendMessage, SetMessageStatus
-from WalletCore.domain.errors import EventStatusFixed
+from WalletCore.domain.errors import EventNotFound, EventStatusFixed
 from WalletCore.domain.events import EventType
 from WalletCore.domain.model import Message, message_document
 from WalletCore.domain.working_set import CREATED, OK, Accepted, WorkingSet
@@ -11,6 +11,7 @@ from WalletCore.domain.working_set import CREATED, OK, Accepted, WorkingSet
 
 def send_message(books: WorkingSet, command: SendMessage) -> Accepted:
     """A message takes the way of everything that happens."""
+    books.owner_of_new(command.user_id)
     message = Message(
         id=command.event_id,
         user_id=command.user_id,
@@ -34,6 +35,8 @@ def set_message_status(books: WorkingSet, command: SetMessageStatus) -> Accepted
             "Only the status of a message of your own can be set; that of what happened to a "
             "wallet is Processed once the worker has recorded it."
         )
+    if books.origin.owner not in (None, message.user_id):
+        raise EventNotFound(f"There is no event {command.event_id} in the log.")
     if message.status is not command.status:
         message.status = command.status
         message.updated_at = max(books.now, message.updated_at)

@@ -24,7 +24,7 @@ def create_wallet(books: WorkingSet, command: CreateWallet) -> Accepted:
     currency = books.currencies[command.currency]
     wallet = Wallet(
         id=command.wallet_id,
-        owner=command.owner,
+        owner=books.owner_of_new(command.owner),
         name=command.name,
         currency=currency,
         balance_minor=0,

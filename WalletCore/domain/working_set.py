@@ -16,6 +16,7 @@ from WalletCore.domain.errors import (
     AmountInvalid,
     InsufficientFunds,
     LimitExceeded,
+    NotAllowed,
     WalletClosed,
     WalletFrozen,
     WalletNotFound,
@@ -34,6 +35,7 @@ from WalletCore.domain.model import (
     WalletStatus,
 )
 from WalletCore.domain.money import MAX_AMOUNT_MINOR, Currencies, format_amount, to_minor
+from WalletCore.domain.origin import SERVICE
 
 OK = 200
 CREATED = 201
@@ -103,17 +105,25 @@ class WorkingSet:
         self.currencies = currencies
         self.now = now
         self.new_id = new_id
-        self.traceparent: str | None = None
+        self.origin = SERVICE
         self.changes = Changes()
 
     # -- What the rules ask -------------------------------------------------------------------
 
     def wallet(self, wallet_id: UUID) -> Wallet:
-        """Raises WalletNotFound."""
+        """One that whoever asks may touch. Raises WalletNotFound."""
         wallet = self.wallets.get(wallet_id)
-        if wallet is None:
+        owner = self.origin.owner
+        if wallet is None or (owner is not None and wallet.owner != owner):
             raise wallet_not_found(wallet_id)
         return wallet
+
+    def owner_of_new(self, wanted: str | None) -> str | None:
+        """Whose something new becomes: of whoever asks, if that is limited. Raises NotAllowed."""
+        owner = self.origin.owner
+        if owner is not None and wanted not in (None, owner):
+            raise NotAllowed("This key is limited to one owner, and that is another one.")
+        return wanted if owner is None else owner
 
     def moving(self, wallet_id: UUID) -> Wallet:
         """A wallet whose money may move. Raises WalletNotFound, WalletClosed, WalletFrozen."""
@@ -177,7 +187,7 @@ class WorkingSet:
                 wallet,
                 data,
                 wallet.updated_at,
-                traceparent=self.traceparent,
+                origin=self.origin,
             )
         )
 
@@ -190,7 +200,7 @@ class WorkingSet:
                 message,
                 data,
                 message.updated_at,
-                traceparent=self.traceparent,
+                origin=self.origin,
             )
         )
 

@@ -58,15 +58,17 @@ _BEFORE_OF_REFERENCE: Final = (
 """Of one reference. Were that said by "=", the other index would have the order as well, and for a
 common reference the planner prefers it, and reads far more than WALKED_ENTRIES."""
 _CURRENCY: Final = "(SELECT w.currency FROM coffer.wallets w WHERE w.id = e.wallet_id)"
+_OWNER: Final = "(SELECT w.owner FROM coffer.wallets w WHERE w.id = e.wallet_id)"
 _WANTED: Final = (
     "(abs(e.delta) BETWEEN :least AND :most "
     "AND (CAST(:type AS text) IS NULL OR e.operation_type = :type) "
     "AND (CAST(:since AS timestamptz) IS NULL OR e.created_at >= :since) "
     "AND (CAST(:until AS timestamptz) IS NULL OR e.created_at < :until) "
     "AND (CAST(:metadata AS jsonb) IS NULL OR e.metadata @> CAST(:metadata AS jsonb)) "
-    f"AND (CAST(:currency AS text) IS NULL OR {_CURRENCY} = :currency))"
+    f"AND (CAST(:currency AS text) IS NULL OR {_CURRENCY} = :currency) "
+    f"AND (CAST(:owner AS text) IS NULL OR {_OWNER} = :owner))"
 )
-"""Everything but the reference. The currency is the wallet's, one look-up, and comes last."""
+"""Everything but the reference. Currency and owner are the wallet's, a look-up, and come last."""
 
 
 def _walk(bounds: str, order: str) -> TextClause:
@@ -153,6 +155,7 @@ def parameters(wanted: SearchFilter, place: Place, rows: int) -> Mapping[str, An
         "least": wanted.least_minor,
         "most": wanted.most_minor,
         "currency": wanted.currency,
+        "owner": wanted.owner,
         "type": wanted.operation_type and wanted.operation_type.value,
         "since": wanted.since,
         "until": wanted.until,

@@ -45,6 +45,7 @@ from WalletCore.domain.model import (
     wallet_document,
 )
 from WalletCore.domain.money import Currencies, Currency
+from WalletCore.domain.origin import SERVICE, Origin
 from WalletCore.domain.reversal_rules import operation_not_found
 from WalletCore.domain.working_set import wallet_not_found
 from WalletCore.expirer import HoldExpirer
@@ -53,6 +54,7 @@ from WalletCore.postgres import queries
 from WalletCore.postgres.connect import read_engine
 from WalletCore.postgres.currencies import StoredCurrencies
 from WalletCore.postgres.event_log import read_log
+from WalletCore.postgres.keys import PostgresKeys
 from WalletCore.postgres.locking import entry_of_row, hold_of_row, wallet_of_row
 from WalletCore.postgres.notifications import PostgresNotifications
 from WalletCore.postgres.partitions import PartitionKeeper
@@ -92,6 +94,7 @@ class PostgresStore:
             self._engine.dispose()
             raise
         self.notifications = PostgresNotifications(self._read)
+        self.keys = PostgresKeys(self._read)
         self._partitions = PartitionKeeper(self._engine)
         self._committer = Committer(
             PostgresTransactions(url, self.currencies),
@@ -112,7 +115,7 @@ class PostgresStore:
         self,
         command: Command,
         key: IdempotencyKey | None = None,
-        traceparent: str | None = None,
+        origin: Origin = SERVICE,
         *,
         dry_run: bool = False,
     ) -> Outcome:
@@ -120,16 +123,16 @@ class PostgresStore:
         committer = self._committer
         if isinstance(command, Group) and len(command.commands) > MAX_BATCH_COMMANDS:
             committer = self._large_groups
-        return committer.submit(command, key, traceparent, dry_run=dry_run)
+        return committer.submit(command, key, origin, dry_run=dry_run)
 
     def execute_each(
         self,
         commands: Sequence[tuple[Command, IdempotencyKey | None]],
-        traceparent: str | None = None,
+        origin: Origin = SERVICE,
     ) -> list[Outcome | CofferError]:
         """See Store."""
         return self._committer.submit_each(
-            [Submission(command, key, traceparent, in_order=True) for command, key in commands]
+            [Submission(command, key, origin, in_order=True) for command, key in commands]
         )
 
     def wallet(self, wallet_id: UUID) -> Document:
@@ -164,9 +167,12 @@ class PostgresStore:
             wallet_id, self.currencies.stored(row[0]), at, seq=row[1], balance_minor=row[2]
         )
 
-    def operation(self, operation_id: UUID) -> Document:
+    def operation(self, operation_id: UUID, wallet_id: UUID | None = None) -> Document:
         """See Store."""
-        row = self._sides(operation_id)[0]
+        sides = self._sides(operation_id)
+        row = next((row for row in sides if wallet_id in (None, row[0])), None)
+        if row is None:
+            raise operation_not_found(operation_id)
         return operation_document(entry_of_row(row), self.currencies.stored(row[-1]))
 
     def wallets_of_operation(self, operation_id: UUID) -> tuple[UUID, ...]:

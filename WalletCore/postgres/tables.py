@@ -24,7 +24,7 @@ from sqlalchemy import (
     Uuid,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.types import UserDefinedType
 
 from WalletCore.domain.money import MAX_AMOUNT_MINOR, MAX_EXPONENT
@@ -223,6 +223,27 @@ idempotency_keys = Table(
     CheckConstraint("char_length(key) BETWEEN 1 AND 255", name="key_length"),
     Index("ix_idempotency_keys_created_at", "created_at"),
 )
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("secret_hash", LargeBinary, nullable=False),
+    Column("scopes", ARRAY(Text), nullable=False),
+    Column("owner", Text),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("expires_at", DateTime(timezone=True)),
+    Column("revoked_at", DateTime(timezone=True)),
+    Column("revoked_by", Text),
+    Column("last_used_at", DateTime(timezone=True)),
+    CheckConstraint("octet_length(secret_hash) = 32", name="secret_hash_sha256"),
+    CheckConstraint("cardinality(scopes) > 0", name="scopes_some"),
+    CheckConstraint("owner IS NULL OR NOT 'admin' = ANY (scopes)", name="admin_of_all"),
+    CheckConstraint("(revoked_at IS NULL) = (revoked_by IS NULL)", name="revoked"),
+)
+"""API keys; of a secret only its SHA-256."""
 
 messages = Table(
     "messages",

@@ -36,6 +36,7 @@ from WalletCore.domain.commands import (
 )
 from WalletCore.domain.events import SOURCE, EventType
 from WalletCore.domain.model import Document, MessageStatus, WalletStatus, rfc3339
+from WalletCore.domain.origin import Origin
 from WalletCore.paging import PageRequest
 from WalletCore.postgres.connect import connection_info
 from WalletCore.store import Store
@@ -75,7 +76,9 @@ def produce(store: Store) -> None:
     ]
     for number, command in enumerate(commands):
         traceparent = TRACEPARENT if number % 2 else None
-        assert store.execute(command, traceparent=traceparent).status < 300
+        address = "2001:db8::7" if number % 3 else None
+        origin = Origin(f"key:{number:016x}", address, None, traceparent)
+        assert store.execute(command, origin=origin).status < 300
 
 
 @pytest.fixture(scope="module", params=["memory", "postgres"])

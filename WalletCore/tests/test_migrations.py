@@ -44,6 +44,7 @@ from WalletCore.domain.commands import (
     SetMessageStatus,
 )
 from WalletCore.domain.model import MessageStatus
+from WalletCore.keys import Scope, new_key
 from WalletCore.postgres import migrate, notification_tables, tables
 from WalletCore.postgres.connect import connection_info, parse_url
 from WalletCore.postgres.tables import Xid8
@@ -115,6 +116,7 @@ def fill(url: str) -> None:
         store.execute(void(placed))
         store.execute(SendMessage(message_id, "alice", "hello"))
         store.execute(SetMessageStatus(message_id, MessageStatus.PROCESSED))
+        store.keys.add(new_key("shop", [Scope.READ], created_by="shell")[0])
     with recording(url), connected(url) as connection:
         wait_until_recorded(url)
         eventually(lambda: connection.execute(PLACES).fetchone() == (1,), "the follower's place")
@@ -147,6 +149,7 @@ def dumped(url: str, without: Sequence[str] = ()) -> dict[str, list[Any]]:
 
 
 FILLED: Final = {
+    "coffer.api_keys": 1,
     "coffer.currencies": len(list(CURRENCIES)),
     "coffer.entries": 1,
     "coffer.events": 6,
@@ -189,8 +192,14 @@ def test_upgrading_again_changes_nothing_and_keeps_the_rows(fresh_postgres_url: 
 LATER_COLUMNS: Final = ("related_id", "max_balance")
 """What 0003 added to tables that were there."""
 LATER_TABLES: Final = {
-    "0002": {"coffer.holds"},
-    "0001": {"coffer.holds", "coffer.messages", "coffer.followers", "coffer.log_origin"},
+    "0002": {"coffer.api_keys", "coffer.holds"},
+    "0001": {
+        "coffer.api_keys",
+        "coffer.holds",
+        "coffer.messages",
+        "coffer.followers",
+        "coffer.log_origin",
+    },
 }
 """By revision, the tables that it does not know."""
 
@@ -268,7 +277,7 @@ def test_there_is_no_way_back_from_what_older_tables_cannot_tell(
 def test_what_was_recorded_steps_back_alone(fresh_postgres_url: str) -> None:
     fill(fresh_postgres_url)
     migrate.downgrade(fresh_postgres_url, schema="notifications")
-    assert migrate.current(fresh_postgres_url) == "coffer 0004, notifications none"
+    assert migrate.current(fresh_postgres_url) == "coffer 0005, notifications none"
     ledger = {name: rows for name, rows in FILLED.items() if name.startswith("coffer.")}
     assert counts(fresh_postgres_url) == ledger
     migrate.upgrade(fresh_postgres_url)

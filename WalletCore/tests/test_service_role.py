@@ -275,6 +275,7 @@ def test_the_service_has_exactly_these_privileges(
     whole, single = granted(owner_url, role)
     assert whole == {
         "coffer.alembic_version": "SELECT",
+        "coffer.api_keys": "INSERT SELECT",
         "coffer.currencies": "INSERT SELECT",
         "coffer.entries": "INSERT SELECT",
         "coffer.events": "INSERT SELECT",
@@ -288,7 +289,12 @@ def test_the_service_has_exactly_these_privileges(
         "notifications.inbox": "SELECT",
         "notifications.notifications": "SELECT",
     }
-    assert single == [("notifications.notifications", "read_at", "UPDATE")]
+    assert single == [
+        ("coffer.api_keys", "last_used_at", "UPDATE"),
+        ("notifications.notifications", "read_at", "UPDATE"),
+        ("coffer.api_keys", "revoked_at", "UPDATE"),
+        ("coffer.api_keys", "revoked_by", "UPDATE"),
+    ]
 
 
 def test_the_worker_has_exactly_these_privileges(

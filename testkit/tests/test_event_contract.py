@@ -28,6 +28,7 @@ from testkit.ledgers import new_wallet, postgres_store
 from testkit.services import TestDatabases
 from WalletCore.domain.events import EventType, message_event
 from WalletCore.domain.model import Document, Event, Message
+from WalletCore.domain.origin import SERVICE
 from WalletCore.postgres import migrate
 from WalletCore.postgres.connect import connection_info
 
@@ -60,7 +61,7 @@ def wrong_event(make: Any = message_event) -> Event:
     event_id, now = uuid7(), datetime.now(UTC)
     message = Message(event_id, "alice", "hello", None, now, now)
     data = {"user_id": "alice", "description": "hello", "secret": "1234"}
-    made: Event = make(event_id, EventType.MESSAGE, message, data, now)
+    made: Event = make(event_id, EventType.MESSAGE, message, data, now, origin=SERVICE)
     return made
 
 

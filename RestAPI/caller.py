@@ -1,0 +1,58 @@
+"""Who asks in a request, and what they may see and do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from WalletCore.domain.commands import Command
+from WalletCore.domain.errors import CofferError, NotAllowed
+from WalletCore.domain.origin import Origin
+from WalletCore.inbox import NotificationFilter
+from WalletCore.keys import Scope
+from WalletCore.store import IdempotencyKey, Outcome, Store
+
+CALLER: Final = "coffer.caller"
+"""The Caller of the request, in its environment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """``store``: shows what this caller may see. ``key_scope``: that of its Idempotency-Keys."""
+
+    store: Store
+    origin: Origin
+    scopes: frozenset[Scope]
+    key_scope: str
+
+    def execute(
+        self, command: Command, key: IdempotencyKey | None, *, dry_run: bool = False
+    ) -> Outcome:
+        """See Store.execute."""
+        return self.store.execute(command, key, self.origin, dry_run=dry_run)
+
+    def execute_each(
+        self, commands: Sequence[tuple[Command, IdempotencyKey | None]]
+    ) -> list[Outcome | CofferError]:
+        """See Store.execute_each."""
+        return self.store.execute_each(commands, self.origin)
+
+    def require(self, scope: Scope, what: str) -> None:
+        """Raises NotAllowed: ``what`` needs ``scope``."""
+        if not (scope in self.scopes or Scope.ADMIN in self.scopes):
+            raise NotAllowed(f"{what} needs a key with the scope {scope}.")
+
+    def own(self, wanted: NotificationFilter) -> NotificationFilter:
+        """``wanted``, narrowed to what this caller may see. Raises NotAllowed."""
+        owner = self.origin.owner
+        if owner is None:
+            return wanted
+        check_owner(owner, wanted.user_id)
+        return replace(wanted, user_id=owner)
+
+
+def check_owner(owner: str, wanted: str | None) -> None:
+    """Whether a caller who is limited to ``owner`` may name ``wanted``. Raises NotAllowed."""
+    if wanted not in (None, owner):
+        raise NotAllowed("This key is limited to one owner, and that is another one.")
