@@ -1,4 +1,4 @@
-"""``python -m RestAPI server | relay | migrate | verify | status | import``."""
+"""``python -m RestAPI server | relay | migrate | verify | status | import | keys``."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from RestAPI.keys_command import keys
 from WalletCore.command_line import CannotRun, refuse_memory, usable_settings
 from WalletCore.database import embedded_database, first_line, running_database
 from WalletCore.settings import Settings
@@ -27,6 +28,9 @@ EXIT_DIFFERENT: Final = 1
 @click.group()
 def main() -> None:
     """Coffer's HTTP service. Its settings come from the environment and from .env."""
+
+
+main.add_command(keys)
 
 
 @main.command()

@@ -5,6 +5,7 @@ with it whatever page it shows. Two rules stop such a page, both for everything 
 
 * The Host must be a name that the service is known by. A page whose own name is suddenly resolved
   to 127.0.0.1 (DNS rebinding) is of the same origin for the browser, but still names that host.
+  Where a key is needed, such a page has none, and any name will do.
 * A change must not come from a page of another origin. The browser says so in Sec-Fetch-Site and
   Origin (https://www.w3.org/TR/fetch-metadata/, RFC 6454); programs that are none send neither.
 """
@@ -15,6 +16,7 @@ import ipaddress
 import re
 from typing import TYPE_CHECKING, Final
 
+from RestAPI.access import is_open
 from RestAPI.problems import CrossSiteRefused, HostNotAllowed
 from WalletCore.domain.errors import CofferError
 from WalletCore.settings import Settings
@@ -37,7 +39,7 @@ class Gate:
 
     def __init__(self, settings: Settings) -> None:
         listed = {_plain(name) for name in settings.allowed_hosts.split(",") if name.strip()}
-        self._any = ANY_HOST in listed
+        self._any = ANY_HOST in listed or not is_open(settings)
         self._names = frozenset({*listed, "localhost", _plain(settings.host)})
         # A handful of strings comes again and again; to look at one takes some microseconds.
         self._remembered: dict[str, bool] = {}

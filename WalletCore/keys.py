@@ -24,6 +24,12 @@ PREFIX: Final = "ck"
 ID_BYTES: Final = 8
 SECRET_BYTES: Final = 32
 
+MAX_KEY_DAYS: Final = 3650
+"""The longest that a key works, unless it works until it is revoked."""
+
+MAX_NAME_CHARACTERS: Final = 255
+"""Of a key's name, and of its owner's."""
+
 MAX_TOKEN_CHARACTERS: Final = 80
 """A little more than a key has; what is longer is none."""
 

@@ -9,7 +9,7 @@ from RestAPI.caller import Caller
 from RestAPI.endpoint import endpoint
 from RestAPI.key_ring import KeyRing
 from RestAPI.problems import invalid
-from RestAPI.schemas.keys import Key, KeyCreation, KeyList, KeyPath, MadeKey
+from RestAPI.schemas.keys import Key, KeyCreation, KeyList, KeyPath, MadeKey, NoQuery
 from WalletCore.domain.errors import KeyNotFound, LimitExceeded
 from WalletCore.domain.model import Document
 from WalletCore.keys import key_document, new_key
@@ -26,16 +26,22 @@ class KeyRoutes:
 
     @endpoint(
         tag=TAG,
+        query=NoQuery,
         body=KeyCreation,
         responses={201: MadeKey},
         errors=(LimitExceeded,),
     )
-    def create_key(self, caller: Caller, body: KeyCreation) -> Document:
+    def create_key(
+        self,
+        caller: Caller,
+        query: NoQuery,  # noqa: ARG002 - it says nothing
+        body: KeyCreation,
+    ) -> Document:
         """Make an API key
 
         `key` in the answer is shown this once. It takes no Idempotency-Key, because an answer that
         can be had again would have to be kept with the secret in it: if the answer was lost, revoke
-        the newest key of that name and make another one.
+        the newest key of that name and make another one. Nor is there a dry run.
         """
         lasts = body.expires_in_days
         try:
@@ -62,10 +68,16 @@ class KeyRoutes:
     @endpoint(
         tag=TAG,
         path=KeyPath,
+        query=NoQuery,
         responses={200: Key},
         errors=(KeyNotFound,),
     )
-    def revoke_key(self, caller: Caller, key_id: str) -> Document:
+    def revoke_key(
+        self,
+        caller: Caller,
+        key_id: str,
+        query: NoQuery,  # noqa: ARG002 - it says nothing
+    ) -> Document:
         """Revoke an API key
 
         It never works again: in this process at once, in others within two seconds. A second time

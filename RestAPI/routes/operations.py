@@ -32,6 +32,7 @@ from WalletCore.domain.errors import (
     WalletNotFound,
 )
 from WalletCore.domain.model import Document, OperationType
+from WalletCore.keys import Scope
 from WalletCore.paging import PageRequest
 from WalletCore.store import IdempotencyKey, OperationFilter, Outcome
 
@@ -132,8 +133,11 @@ class OperationRoutes:
 
         In full, or in part as often as something is left of it; of a movement between two wallets
         both sides. It is refused when the money is gone, unless `allow_negative` says otherwise.
-        The answer is the new operation, of the wallet that gives.
+        That is for keys with the scope admin. The answer is the new operation, of the wallet that
+        gives.
         """
+        if body.allow_negative:
+            caller.require(Scope.ADMIN, "allow_negative")
         command = Reverse(
             original_id=operation_id,
             wallet_ids=caller.store.wallets_of_operation(operation_id),

@@ -31,6 +31,7 @@ from WalletCore.domain.errors import (
     WalletNotFound,
 )
 from WalletCore.domain.model import Document
+from WalletCore.keys import Scope
 from WalletCore.paging import PageRequest
 from WalletCore.store import IdempotencyKey, Outcome, WalletFilter
 
@@ -62,8 +63,9 @@ class WalletRoutes:
     ) -> Outcome:
         """Create a wallet
 
-        It is active and empty. A body is not needed.
+        It is active and empty. A body is not needed. Limits are for keys with the scope admin.
         """
+        _require_admin_of_limits(caller, body.model_fields_set)
         command = CreateWallet(
             wallet_id=uuid7(),
             currency=body.currency or self._default_currency,
@@ -125,9 +127,11 @@ class WalletRoutes:
     ) -> Outcome:
         """Rename a wallet, set its metadata and limits, freeze, unfreeze or close it
 
-        A closed wallet stays closed, and its history stays readable.
+        A closed wallet stays closed, and its history stays readable. Limits are for keys with the
+        scope admin.
         """
         sent = body.model_fields_set
+        _require_admin_of_limits(caller, sent)
         command = UpdateWallet(
             wallet_id=wallet_id,
             name=body.name if "name" in sent else UNSET,
@@ -147,3 +151,9 @@ class WalletRoutes:
         if query.at is None:
             return caller.store.balance(wallet_id)
         return caller.store.balance_at(wallet_id, query.at)
+
+
+def _require_admin_of_limits(caller: Caller, sent: set[str]) -> None:
+    """How far a balance may fall and rise is not for everybody. Raises NotAllowed."""
+    if sent & {"min_balance", "max_balance"}:
+        caller.require(Scope.ADMIN, "A limit of a wallet")

@@ -7,10 +7,7 @@ from typing import Annotated, Final
 from pydantic import ConfigDict, Field
 
 from RestAPI.schemas.fields import Answer, Instant, SomeText, Strict
-from WalletCore.keys import ID_BYTES, Scope
-
-MAX_KEY_DAYS: Final = 3650
-"""The longest that a key works, unless it works for ever."""
+from WalletCore.keys import ID_BYTES, MAX_KEY_DAYS, Scope
 
 KEY_ID_PATTERN: Final = rf"^[0-9a-f]{{{ID_BYTES * 2}}}$"
 
@@ -19,6 +16,10 @@ class KeyPath(Strict):
     """The id in the path of a key."""
 
     key_id: str = Field(pattern=KEY_ID_PATTERN, examples=["5f0c2a9e81b47d36"])
+
+
+class NoQuery(Strict):
+    """Nothing can be said in the URL: a dry_run that is not one must not be ignored."""
 
 
 class KeyCreation(Strict):

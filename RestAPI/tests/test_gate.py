@@ -132,6 +132,13 @@ def test_the_bind_address_and_the_listed_hosts_are_known() -> None:
     assert not known("sub.wallets.example", allowed_hosts="wallets.example,,")
 
 
+def test_with_keys_any_host_is_known() -> None:
+    environ = {"HTTP_HOST": "anything.example", "REQUEST_METHOD": "GET"}
+    assert Gate(settings(access="keys")).refusal(environ) is None
+    assert Gate(settings(host="10.0.0.5")).refusal(environ) is None
+    assert Gate(settings(access="open")).refusal(environ) is not None
+
+
 def test_any_host_still_does_not_let_other_pages_in() -> None:
     store = MemoryStore(load_currencies(""), waiting_limit=1)
     client = create_app(settings(allowed_hosts="*"), store).test_client()
