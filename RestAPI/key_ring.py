@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import suppress
 from datetime import UTC, datetime
+from time import monotonic
 from typing import Final
 
 from WalletCore.domain.errors import CofferError
@@ -49,7 +49,7 @@ class KeyRing:
     def _look_up(self, key_id: str) -> ApiKey | None:
         if self._bootstrap is not None and key_id == self._bootstrap.id:
             return self._bootstrap
-        now = time.monotonic()
+        now = monotonic()
         known = self._known.get(key_id)
         if known is not None:
             if now - known[1] < KNOWN_SECONDS:
@@ -67,7 +67,7 @@ class KeyRing:
         return found
 
     def _note(self, key_id: str) -> None:
-        now = time.monotonic()
+        now = monotonic()
         noted = self._noted.get(key_id)
         if noted is not None and now - noted < NOTED_SECONDS:
             return

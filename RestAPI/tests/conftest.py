@@ -10,6 +10,8 @@ from flask.testing import FlaskClient
 from pydantic import SecretStr
 
 from RestAPI.app import create_app
+from RestAPI.tests.keyed import SETTINGS, World
+from testkit.ledgers import memory_store, postgres_store
 from WalletCore.open_store import open_store
 from WalletCore.settings import MEMORY_URL, Settings
 
@@ -32,3 +34,13 @@ def wallet_id(client: FlaskClient) -> str:
     """A new wallet in USD."""
     made: str = client.post("/api/v1/wallets", json={"currency": "USD"}).get_json()["id"]
     return made
+
+
+@pytest.fixture(params=["memory", "postgres"])
+def world(request: pytest.FixtureRequest) -> Iterator[World]:
+    if request.param == "memory":
+        with memory_store() as store:
+            yield World(create_app(SETTINGS, store), store)
+        return
+    with postgres_store(request.getfixturevalue("fresh_postgres_url")) as store:
+        yield World(create_app(SETTINGS, store), store)
