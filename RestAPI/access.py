@@ -5,6 +5,8 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable
 
+from RestAPI.addresses import ClientAddress
+from RestAPI.cors import Cors
 from WalletCore.command_line import CannotRun
 from WalletCore.keys import ApiKey, bootstrap_key
 from WalletCore.settings import Settings
@@ -20,6 +22,11 @@ def is_open(settings: Settings) -> bool:
 
 def require_access(settings: Settings) -> None:
     """Refuse settings that open the service to others by accident. Raises CannotRun."""
+    try:
+        ClientAddress(settings.trusted_proxies)
+        Cors(settings.cors_origins, open_access=is_open(settings))
+    except ValueError as error:
+        raise CannotRun(str(error)) from None
     if is_open(settings):
         if not is_loopback(settings.host):
             raise CannotRun(

@@ -15,10 +15,11 @@ from RestAPI.authentication import Authentication
 from RestAPI.caller import CALLER
 from RestAPI.edge import LOG_FAILURES, REQUEST_ID, RULE, Edge
 from RestAPI.endpoint import View
-from RestAPI.gate import Gate
+from RestAPI.entrance import Entrance, Throttle
 from RestAPI.long_answers import LongAnswers
 from RestAPI.openapi import build_document
 from RestAPI.problems import InternalError, as_error, problem_response
+from RestAPI.rate_limits import RateLimits, open_rate_limits
 from RestAPI.routes.bulk import BULK, BulkRoutes
 from RestAPI.routes.events import EVENTS_PATH, EventRoutes
 from RestAPI.routes.holds import HOLDS_PATH, HoldRoutes
@@ -74,11 +75,19 @@ class Application(Flask):
 
     session_interface = _NoSessions()
 
-    def __init__(self, streams: Streams, authentication: Authentication) -> None:
+    def __init__(
+        self, streams: Streams, authentication: Authentication, limits: RateLimits
+    ) -> None:
         super().__init__("RestAPI", static_folder=STATIC_FOLDER, static_url_path="/static")
         self.streams = streams
         self.needed: dict[str, Needed] = {"static": Guard.NOTHING}
         self._authentication = authentication
+        self._limits = limits
+
+    def close(self) -> None:
+        """End the streams, and let go of what counts requests. The store is not this one's."""
+        self.streams.close()
+        self._limits.close()
 
     def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
         """Match by path and method alone.
@@ -113,12 +122,29 @@ class Application(Flask):
 
 def create_app(settings: Settings, store: Store) -> Application:
     """The service on ``store``, a WSGI application that is ready to serve."""
-    authentication = Authentication(settings, store, lambda environ: environ.get("REMOTE_ADDR"))
-    app = Application(Streams(store.notifications, settings.stream_limit), authentication)
+    limits = open_rate_limits(settings)
+    throttle = Throttle(settings, limits)
+    authentication = Authentication(settings, store, throttle)
+    app = Application(Streams(store.notifications, settings.stream_limit), authentication, limits)
     # A double slash is a path that does not exist, not a redirect.
     app.url_map.merge_slashes = False
     app.url_map.converters["default"] = _Id
 
+    _add_money(app, settings)
+    _add_told(app)
+    keys = KeyRoutes(authentication.ring)
+    _add(app, "POST", KEYS_PATH, keys.create_key)
+    _add(app, "GET", KEYS_PATH, keys.list_keys)
+    _add(app, "DELETE", f"{KEYS_PATH}/<key_id>", keys.revoke_key)
+    _add_service(app, store)
+
+    app.register_error_handler(Exception, _answer_error)
+    app.wsgi_app = Edge(app.wsgi_app, Entrance(settings, throttle))  # type: ignore[method-assign]
+    return app
+
+
+def _add_money(app: Application, settings: Settings) -> None:
+    """What moves money, and what tells how it moved."""
     wallets = WalletRoutes(settings.default_currency)
     _add(app, "POST", WALLETS_PATH, wallets.create_wallet)
     _add(app, "GET", WALLETS_PATH, wallets.list_wallets)
@@ -152,6 +178,9 @@ def create_app(settings: Settings, store: Store) -> Application:
     statements = StatementRoutes(long_answers)
     _add(app, "GET", f"{WALLETS_PATH}/<wallet_id>/statement", statements.get_statement)
 
+
+def _add_told(app: Application) -> None:
+    """The ledger as a whole, the log, and what people are told of it."""
     _add(app, "GET", f"{API}/ledger/trial-balance", LedgerRoutes().trial_balance)
 
     events = EventRoutes()
@@ -167,11 +196,9 @@ def create_app(settings: Settings, store: Store) -> Application:
     _add(app, "GET", f"{NOTIFICATIONS_PATH}/<notification_id>", notifications.get_notification)
     _add(app, "POST", f"{NOTIFICATIONS_PATH}/<notification_id>/read", notifications.mark_read)
 
-    keys = KeyRoutes(authentication.ring)
-    _add(app, "POST", KEYS_PATH, keys.create_key)
-    _add(app, "GET", KEYS_PATH, keys.list_keys)
-    _add(app, "DELETE", f"{KEYS_PATH}/<key_id>", keys.revoke_key)
 
+def _add_service(app: Application, store: Store) -> None:
+    """What lies outside of the API."""
     health = HealthRoutes(store)
     _add(app, "GET", "/ping", health.ping)
     _add(app, "GET", "/health/live", health.live)
@@ -184,10 +211,6 @@ def create_app(settings: Settings, store: Store) -> Application:
     _add(app, "GET", "/asyncapi.yaml", pages.asyncapi)
     _add(app, "GET", "/", pages.front)
     _add(app, "GET", "/docs", pages.docs)
-
-    app.register_error_handler(Exception, _answer_error)
-    app.wsgi_app = Edge(app.wsgi_app, Gate(settings))  # type: ignore[method-assign]
-    return app
 
 
 def _add(app: Application, method: str, rule: str, view: View) -> None:

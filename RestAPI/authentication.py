@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 from RestAPI.access import bootstrap_of, is_open
 from RestAPI.caller import Caller
+from RestAPI.entrance import ADDRESS, Throttle
 from RestAPI.key_ring import KeyRing
 from RestAPI.owned import OwnedStore, Owners
 from RestAPI.problems import KeyMissing, KeyRefused, ScopeMissing
@@ -22,28 +22,27 @@ if TYPE_CHECKING:
 KEY_ID: Final = "coffer.key_id"
 """The id of the key that a request came with, in its environment, for the log."""
 
-AddressOf: TypeAlias = "Callable[[WSGIEnvironment], str | None]"
-
 _SCHEME: Final = "bearer"
 
 
 class Authentication:
-    """``address_of``: where a request comes from."""
+    """Asks for keys unless access is open."""
 
-    def __init__(self, settings: Settings, store: Store, address_of: AddressOf) -> None:
+    def __init__(self, settings: Settings, store: Store, throttle: Throttle) -> None:
         self._store = store
-        self._address_of = address_of
+        self._throttle = throttle
         self._owners = Owners(store)
         self.ring = None if is_open(settings) else KeyRing(store.keys, bootstrap_of(settings))
 
     def caller(self, environ: WSGIEnvironment, scope: Scope) -> Caller:
-        """Who asks. Raises KeyMissing, KeyRefused, ScopeMissing, Unavailable."""
-        address, traceparent = self._address_of(environ), parse_traceparent(environ)
+        """Who asks. Raises KeyMissing, KeyRefused, ScopeMissing, TooManyRequests, Unavailable."""
+        address, traceparent = environ[ADDRESS], parse_traceparent(environ)
         if self.ring is None:
             origin = Origin(OPEN_ACTOR, address, None, traceparent)
             return Caller(self._store, origin, ALL_SCOPES, OPEN_SCOPE)
-        key = _opened(self.ring, environ)
+        key = self._opened(self.ring, environ)
         environ[KEY_ID] = key.id
+        self._throttle.by_key(environ, key.id)
         if scope not in key.scopes and Scope.ADMIN not in key.scopes:
             raise ScopeMissing(f"This needs a key with the scope {scope}.")
         origin = Origin(f"key:{key.id}", address, key.owner, traceparent)
@@ -52,14 +51,18 @@ class Authentication:
             store = OwnedStore(store, key.owner, self._owners)
         return Caller(store, origin, key.scopes, key.id)
 
-
-def _opened(ring: KeyRing, environ: WSGIEnvironment) -> ApiKey:
-    """The key that the request came with. Raises KeyMissing, KeyRefused, Unavailable."""
-    given: str | None = environ.get("HTTP_AUTHORIZATION")
-    if given is None:
-        raise KeyMissing("Send an API key: Authorization: Bearer ck_...")
-    scheme, _, token = given.partition(" ")
-    key = ring.open_with(token.strip()) if scheme.lower() == _SCHEME else None
-    if key is None:
-        raise KeyRefused("This is no key that works: it is misspelt, revoked or its time is over.")
-    return key
+    def _opened(self, ring: KeyRing, environ: WSGIEnvironment) -> ApiKey:
+        """The key that the request came with. Who sends wrong ones all the time is told to wait;
+        a right one always opens. Raises KeyMissing, KeyRefused, TooManyRequests, Unavailable.
+        """
+        given: str | None = environ.get("HTTP_AUTHORIZATION")
+        if given is None:
+            raise KeyMissing("Send an API key: Authorization: Bearer ck_...")
+        scheme, _, token = given.partition(" ")
+        key = ring.open_with(token.strip()) if scheme.lower() == _SCHEME else None
+        if key is None:
+            self._throttle.failed(environ)
+            raise KeyRefused(
+                "This is no key that works: it is misspelt, revoked or its time is over."
+            )
+        return key

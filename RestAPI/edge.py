@@ -16,7 +16,7 @@ import orjson
 from uuid_utils import uuid7
 
 from RestAPI.authentication import KEY_ID
-from RestAPI.gate import PREFIX, Gate
+from RestAPI.entrance import ADDRESS, Entrance
 from RestAPI.problems import PROBLEM_TYPE, as_error, problem_response
 from WalletCore.telemetry import REQUEST_SECONDS, REQUESTS, get_logger
 
@@ -71,11 +71,11 @@ _SAFE_ID = re.compile(rf"[A-Za-z0-9._:/+=@-]{{1,{MAX_REQUEST_ID_CHARACTERS}}}", 
 
 
 class Edge:
-    """Wraps ``app``, the outermost thing that a server calls. ``gate`` guards the API."""
+    """Wraps ``app``, the outermost thing that a server calls."""
 
-    def __init__(self, app: WSGIApplication, gate: Gate) -> None:
+    def __init__(self, app: WSGIApplication, entrance: Entrance) -> None:
         self._app = app
-        self._gate = gate
+        self._entrance = entrance
         self._log = get_logger().bind()
         # Looking a child up by its labels costs as much as counting; there are some hundred pairs.
         self._counters: dict[tuple[str, str, str], Any] = {}
@@ -95,6 +95,7 @@ class Edge:
             nonlocal answered
             answered = status[:3]
             headers += _PAGE_HEADERS if page else _API_HEADERS
+            headers += self._entrance.headers(environ, path)
             headers.append(("X-Request-Id", request_id))
             return (
                 start_response(status, headers, exc_info)
@@ -107,10 +108,13 @@ class Edge:
                 environ[RULE] = PING_PATH
                 start("200 OK", [_JSON_HEADER, ("Content-Length", str(len(_PONG)))])
                 return [_PONG]
-            if path.startswith(PREFIX):
-                refusal = self._gate.refusal(environ)
-                if refusal is not None:
-                    return problem_response(refusal)(environ, start)
+            allowed = self._entrance.preflight(environ, path)
+            if allowed is not None:
+                start("204 No Content", allowed)
+                return []
+            refusal = self._entrance.enter(environ, path)
+            if refusal is not None:
+                return problem_response(refusal)(environ, start)
             return self._app(environ, start)
         except Exception as error:  # noqa: BLE001 - the last one who can still answer
             # Where not even the log works, the answer still does.
@@ -152,6 +156,7 @@ class Edge:
             duration_ms=round(seconds * 1000, 2),
             request_id=request_id,
             key_id=environ.get(KEY_ID),
+            address=environ.get(ADDRESS),
         )
 
     def _counter(self, method: str, rule: str, status: str) -> Any:

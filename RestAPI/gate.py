@@ -8,6 +8,7 @@ with it whatever page it shows. Two rules stop such a page, both for everything 
   Where a key is needed, such a page has none, and any name will do.
 * A change must not come from a page of another origin. The browser says so in Sec-Fetch-Site and
   Origin (https://www.w3.org/TR/fetch-metadata/, RFC 6454); programs that are none send neither.
+  Origins that COFFER_CORS_ORIGINS names are let in.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from RestAPI.access import is_open
+from RestAPI.cors import Cors
 from RestAPI.problems import CrossSiteRefused, HostNotAllowed
 from WalletCore.domain.errors import CofferError
 from WalletCore.settings import Settings
@@ -37,7 +39,8 @@ _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::[0-9]{1,5})?"
 class Gate:
     """Who may ask, by the headers that a browser sets and no page can change."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, cors: Cors) -> None:
+        self._cors = cors
         listed = {_plain(name) for name in settings.allowed_hosts.split(",") if name.strip()}
         self._any = ANY_HOST in listed or not is_open(settings)
         self._names = frozenset({*listed, "localhost", _plain(settings.host)})
@@ -60,6 +63,8 @@ class Gate:
         if environ["REQUEST_METHOD"] in _READING:
             return None
         origin: str | None = environ.get("HTTP_ORIGIN")
+        if origin is not None and self._cors.allows(origin):
+            return None
         if environ.get("HTTP_SEC_FETCH_SITE") == "cross-site" or (
             origin is not None and origin.partition("://")[2].lower() != host.lower()
         ):

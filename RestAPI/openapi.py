@@ -35,6 +35,7 @@ from RestAPI.problems import (
     KeyRefused,
     RequestTimeout,
     ScopeMissing,
+    TooManyRequests,
     UnsupportedMediaType,
 )
 from RestAPI.reading import JSON_TYPE
@@ -335,9 +336,9 @@ def _errors_of(endpoint: Endpoint) -> set[type[CofferError]]:
     if operation.idempotent:
         kinds |= {IdempotencyKeyReused, Overloaded, WalletBusy, OutcomeUnknown}
     if rule.rule.startswith(API_PREFIX):
-        kinds |= {Unavailable, HostNotAllowed}
+        kinds |= {Unavailable, HostNotAllowed, TooManyRequests}
     if isinstance(needed, Scope):
-        kinds |= {KeyMissing, KeyRefused, ScopeMissing, NotAllowed}
+        kinds |= {KeyMissing, KeyRefused, ScopeMissing, NotAllowed, TooManyRequests, Unavailable}
     return kinds
 
 
@@ -349,7 +350,7 @@ def _header_references(status: int, operation: Operation) -> Document:
         names.append("Location")
     if status == HTTPStatus.UNAUTHORIZED:
         names.append("WWW-Authenticate")
-    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+    if status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS):
         names.append("Retry-After")
     return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 

@@ -9,7 +9,7 @@ https://www.rfc-editor.org/rfc/rfc9457
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
 import orjson
 from flask import Response
@@ -135,6 +135,21 @@ class UriTooLong(CofferError):
     title = "The request line is too long"
 
 
+class TooManyRequests(CofferError):
+    """More was asked than a limit allows; ``Retry-After`` says when to ask again.
+
+    ``headers`` are those of the answer, see ``RestAPI.rate_limits.rate_limit_headers``.
+    """
+
+    status = 429
+    code = "rate_limited"
+    title = "There were too many requests"
+
+    def __init__(self, detail: str, headers: Iterable[tuple[str, str]] = (), **extra: Any) -> None:
+        super().__init__(detail, **extra)
+        self.headers = tuple(headers)
+
+
 class HeadersTooLarge(CofferError):
     """The headers are more or longer than the server reads."""
 
@@ -189,6 +204,7 @@ PROBLEMS: Final[tuple[type[CofferError], ...]] = (
     errors.SameWallet,
     errors.CursorInvalid,
     errors.NotStorable,
+    TooManyRequests,
     HeadersTooLarge,
     InternalError,
     errors.Unavailable,
@@ -250,6 +266,8 @@ def problem_response(error: CofferError, cause: object = None) -> Response:
     challenge: str | None = getattr(error, "challenge", None)
     if challenge is not None:
         response.headers["WWW-Authenticate"] = challenge
+    if isinstance(error, TooManyRequests):
+        response.headers.extend(error.headers)
     if isinstance(cause, MethodNotAllowed) and cause.valid_methods:
         response.headers["Allow"] = ", ".join(sorted(cause.valid_methods))
     return response

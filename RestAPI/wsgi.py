@@ -86,7 +86,7 @@ class Service:
             if self._store is None or self._pid != os.getpid():
                 return
             if self._app is not None:
-                self._app.streams.close()
+                self._app.close()
             self._store.close()
             self._store = self._app = self._pid = None
             self._closed_pid = os.getpid()

@@ -13,6 +13,13 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 MEMORY_URL = "memory://"
 """The database URL that keeps everything in this one process."""
 
+MIN_RATE_PER_SECOND = 0.001
+MAX_RATE_PER_SECOND = 10_000
+"""The slowest and the fastest limit of a rate. One process does some 3,000 requests a second."""
+
+Rate = Annotated[float, Field(ge=0, le=MAX_RATE_PER_SECOND, allow_inf_nan=False)]
+"""Requests a second; 0: as many as come."""
+
 
 class Settings(BaseSettings):
     """The settings, each named ``COFFER_`` and its name in capitals. See ``.env.example``."""
@@ -52,6 +59,17 @@ class Settings(BaseSettings):
     allowed_hosts: str = ""
     """Host names, separated by commas, under which the API may be called beside those of loopback
     and ``host``; ``*``: any."""
+    trusted_proxies: str = ""
+    """Addresses and networks of proxies, separated by commas, whose X-Forwarded-For is believed;
+    ``unix``: whoever calls through a Unix socket."""
+    cors_origins: str = ""
+    """Origins, separated by commas, whose web pages may use the API from a browser; ``*``: any."""
+    rate_limit_per_key: Rate = 0
+    """Requests a second with one API key; 0: no limit."""
+    rate_limit_per_address: Rate = 0
+    """Requests a second from one address (of IPv6: one /64); 0: no limit."""
+    rate_limit_burst_seconds: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)] = 2
+    """For how many seconds unused requests of these limits are kept, to be made at once."""
     default_currency: str = "USD"
     currencies: str = "COIN:0"
     """The deployment's own currencies, ``CODE:DECIMALS`` separated by commas."""
@@ -70,6 +88,13 @@ class Settings(BaseSettings):
     @classmethod
     def _upper(cls, value: object) -> object:
         return value.upper() if isinstance(value, str) else value
+
+    @field_validator("rate_limit_per_key", "rate_limit_per_address")
+    @classmethod
+    def _not_too_slow(cls, value: float) -> float:
+        if 0 < value < MIN_RATE_PER_SECOND:
+            raise ValueError(f"0, for no limit, or at least {MIN_RATE_PER_SECOND}")
+        return value
 
     @property
     def worker_count(self) -> int:

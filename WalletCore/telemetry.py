@@ -56,6 +56,9 @@ QUEUE_DEPTH = Gauge(
 REFUSALS = Counter("coffer_refusals", "Commands that were answered with a problem.", ["code"])
 COMMIT_RETRIES = Counter("coffer_commit_retries", "Transactions done again.", ["reason"])
 CACHE_READS = Counter("coffer_cache_reads", "Reads through the balance cache.", ["result"])
+RATE_LIMITS_SKIPPED = Counter(
+    "coffer_rate_limits_skipped", "Requests let through without a look at their limit: no Redis."
+)
 PARTITION_DAYS_AHEAD = Gauge(
     "coffer_partition_days_ahead",
     "Days for which the event log has partitions; at 0 no money can move.",

@@ -39,7 +39,7 @@ def main(command: str, services: list[str]) -> int:
     if command == "logs":
         return run([*compose, "logs", "--follow", "--tail", "200", *services])
     if added := make_env.complete(make_env.ENV_FILE):
-        print(f"Wrote random passwords into .env: {', '.join(added)}", flush=True)
+        print(f"Wrote random secrets into .env: {', '.join(added)}", flush=True)
     wanted = list(SETTINGS) if command == "infra" else []
     build = [] if command == "infra" else ["--build"]
     if code := run([*compose, "up", "--detach", *build, *wanted]):
@@ -55,6 +55,7 @@ def main(command: str, services: list[str]) -> int:
         return 0
     address = asked(compose, "port", WEB, WEB_PORT)
     print(f"Coffer is ready: http://{address[0]}/" if address else "Coffer is ready.")
+    print("The key that may do everything is COFFER_BOOTSTRAP_KEY in .env; make others with it.")
     print("`make logs` follows its logs, `make down` stops it.")
     return 0
 

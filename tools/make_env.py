@@ -1,4 +1,4 @@
-"""Put random passwords for the containers into ``.env`` where it has none; make it if need be."""
+"""Put random secrets for the containers into ``.env`` where it has none; make it if need be."""
 
 from __future__ import annotations
 
@@ -8,12 +8,32 @@ import secrets
 from pathlib import Path
 
 ENV_FILE = Path(__file__).resolve().parent.parent / ".env"
-NAMES = (
-    *("POSTGRES_PASSWORD", "RABBITMQ_DEFAULT_PASS", "REDIS_PASSWORD"),
-    *("COFFER_SERVICE_PASSWORD", "COFFER_WORKER_PASSWORD", "COFFER_TESTS_PASSWORD"),
-)
 PASSWORD_BYTES = 24
+KEY_ID_BYTES = 8
+KEY_SECRET_BYTES = 32
 OWNER_ONLY = 0o600
+
+
+def password() -> str:
+    """A password that can stand in a URL."""
+    return secrets.token_urlsafe(PASSWORD_BYTES)
+
+
+def api_key() -> str:
+    """An API key, as WalletCore.keys has it, which may do everything."""
+    return f"ck_{secrets.token_hex(KEY_ID_BYTES)}_{secrets.token_urlsafe(KEY_SECRET_BYTES)}"
+
+
+SECRETS = {
+    "POSTGRES_PASSWORD": password,
+    "RABBITMQ_DEFAULT_PASS": password,
+    "REDIS_PASSWORD": password,
+    "COFFER_SERVICE_PASSWORD": password,
+    "COFFER_WORKER_PASSWORD": password,
+    "COFFER_TESTS_PASSWORD": password,
+    "COFFER_BOOTSTRAP_KEY": api_key,
+}
+"""What is needed, and what makes it."""
 
 
 def complete(file: Path) -> list[str]:
@@ -21,10 +41,10 @@ def complete(file: Path) -> list[str]:
     text = (
         file.read_text() if file.exists() else "# Made by `make up`. All settings: .env.example\n"
     )
-    missing = [name for name in NAMES if not re.search(rf"^{name}=\S", text, re.MULTILINE)]
+    missing = [name for name in SECRETS if not re.search(rf"^{name}=\S", text, re.MULTILINE)]
     if missing:
         kept = [line for line in text.splitlines() if line.partition("=")[0].strip() not in missing]
-        added = [f"{name}={secrets.token_urlsafe(PASSWORD_BYTES)}" for name in missing]
+        added = [f"{name}={SECRETS[name]()}" for name in missing]
         _replace(file, "\n".join([*kept, *added, ""]))
     return missing
 

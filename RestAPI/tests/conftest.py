@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+import structlog
 from flask import Flask
 from flask.testing import FlaskClient
 from pydantic import SecretStr
@@ -44,3 +46,13 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
         return
     with postgres_store(request.getfixturevalue("fresh_postgres_url")) as store:
         yield World(create_app(SETTINGS, store), store)
+
+
+@pytest.fixture
+def lines() -> Iterator[list[Any]]:
+    """The log lines of the applications that the test makes, of every level."""
+    config = structlog.get_config()
+    structlog.reset_defaults()
+    with structlog.testing.capture_logs() as captured:
+        yield captured
+    structlog.configure(**config)

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import uuid
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -119,16 +118,6 @@ def test_a_replay_says_so_and_keeps_status_and_location(client: FlaskClient) -> 
     assert again.headers["Idempotency-Replayed"] == "true"
     assert again.headers["Location"] == first.headers["Location"]
     assert again.data == first.data
-
-
-@pytest.fixture
-def lines() -> Iterator[list[Any]]:
-    """The log lines of the applications that the test makes, of every level."""
-    config = structlog.get_config()
-    structlog.reset_defaults()
-    with structlog.testing.capture_logs() as captured:
-        yield captured
-    structlog.configure(**config)
 
 
 def test_the_line_of_a_request_has_no_query_and_no_key(lines: list[Any]) -> None:

@@ -8,7 +8,9 @@ import pytest
 from flask.testing import FlaskClient
 from pydantic import SecretStr
 
+from RestAPI.access import is_open
 from RestAPI.app import create_app
+from RestAPI.cors import Cors
 from RestAPI.gate import MAX_REMEMBERED_HOSTS, Gate
 from WalletCore.currencies import load_currencies
 from WalletCore.memory import MemoryStore
@@ -26,6 +28,11 @@ def settings(**given: str) -> Settings:
         amqp_url=None,
         **given,  # type: ignore[arg-type]
     )
+
+
+def gate(**given: str) -> Gate:
+    found = settings(**given)
+    return Gate(found, Cors(found.cors_origins, open_access=is_open(found)))
 
 
 @pytest.mark.parametrize(
@@ -117,7 +124,7 @@ def test_our_own_pages_and_programs_may_change(
 def test_the_bind_address_and_the_listed_hosts_are_known() -> None:
     def known(named: str, **given: str) -> bool:
         environ = {"HTTP_HOST": named, "REQUEST_METHOD": "GET"}
-        return Gate(settings(**given)).refusal(environ) is None
+        return gate(**given).refusal(environ) is None
 
     listed = {"host": "10.0.0.5", "access": "open", "allowed_hosts": "web, Wallets.example,[fd::1]"}
     assert known("10.0.0.5:8000", **listed)
@@ -134,9 +141,18 @@ def test_the_bind_address_and_the_listed_hosts_are_known() -> None:
 
 def test_with_keys_any_host_is_known() -> None:
     environ = {"HTTP_HOST": "anything.example", "REQUEST_METHOD": "GET"}
-    assert Gate(settings(access="keys")).refusal(environ) is None
-    assert Gate(settings(host="10.0.0.5")).refusal(environ) is None
-    assert Gate(settings(access="open")).refusal(environ) is not None
+    assert gate(access="keys").refusal(environ) is None
+    assert gate(host="10.0.0.5").refusal(environ) is None
+    assert gate(access="open").refusal(environ) is not None
+
+
+def test_a_named_origin_may_change() -> None:
+    found = gate(cors_origins="https://app.example")
+    environ = {"HTTP_HOST": "127.0.0.1", "REQUEST_METHOD": "POST"}
+    cross = {**environ, "HTTP_SEC_FETCH_SITE": "cross-site"}
+    assert found.refusal({**cross, "HTTP_ORIGIN": "https://app.example"}) is None
+    assert found.refusal({**cross, "HTTP_ORIGIN": "https://app.example.evil"}) is not None
+    assert found.refusal(cross) is not None
 
 
 def test_any_host_still_does_not_let_other_pages_in() -> None:
@@ -149,16 +165,16 @@ def test_any_host_still_does_not_let_other_pages_in() -> None:
 
 
 def test_it_costs_next_to_nothing_and_remembers_little() -> None:
-    gate = Gate(settings())
+    found = gate()
     for number in range(1000):
-        assert gate.refusal({"HTTP_HOST": f"h{number}", "REQUEST_METHOD": "GET"}) is not None
-    assert len(gate._remembered) == MAX_REMEMBERED_HOSTS
-    gate = Gate(settings())
+        assert found.refusal({"HTTP_HOST": f"h{number}", "REQUEST_METHOD": "GET"}) is not None
+    assert len(found._remembered) == MAX_REMEMBERED_HOSTS
+    found = gate()
     environ = {"HTTP_HOST": "127.0.0.1:8000", "REQUEST_METHOD": "POST"}
     times = []
     for _ in range(20):
         started = time.perf_counter()
         for _ in range(100):
-            gate.refusal(environ)
+            found.refusal(environ)
         times.append((time.perf_counter() - started) / 100)
     assert min(times) < GATE_LIMIT_SECONDS

@@ -1,0 +1,101 @@
+"""What happens to a request before the application sees it: whence it comes, whether it may come in
+now, and what its answer says of that.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from RestAPI.access import is_open
+from RestAPI.addresses import ClientAddress, subscriber
+from RestAPI.cors import Cors
+from RestAPI.gate import PREFIX, Gate
+from RestAPI.rate_limits import (
+    FAILED_LOGINS,
+    Limit,
+    RateLimits,
+    rate_limit_headers,
+    too_many_requests,
+)
+from WalletCore.domain.errors import CofferError
+from WalletCore.settings import Settings
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+API: Final = "/api/"
+"""What is limited, and what pages of other origins may ask for: not the pages for people."""
+
+ADDRESS: Final = "coffer.address"
+"""The client's address, in the request's environment."""
+
+_LIMIT_HEADERS: Final = "coffer.limit_headers"
+
+
+class Throttle:
+    """How often each key, and each address, may ask."""
+
+    def __init__(self, settings: Settings, limits: RateLimits) -> None:
+        burst_seconds = settings.rate_limit_burst_seconds
+        self._limits = limits
+        self._per_key = Limit.lasting(settings.rate_limit_per_key, burst_seconds)
+        self._per_address = Limit.lasting(settings.rate_limit_per_address, burst_seconds)
+
+    def by_address(self, environ: WSGIEnvironment) -> None:
+        """Count a request. Raises TooManyRequests."""
+        if self._per_address is not None:
+            self._take(environ, f"address:{subscriber(environ[ADDRESS])}", self._per_address)
+
+    def by_key(self, environ: WSGIEnvironment, key_id: str) -> None:
+        """The same for its key. Raises TooManyRequests."""
+        if self._per_key is not None:
+            self._take(environ, f"key:{key_id}", self._per_key)
+
+    def failed(self, environ: WSGIEnvironment) -> None:
+        """Count a key or password that was wrong. Raises TooManyRequests if there were many."""
+        self._take(environ, f"failed:{subscriber(environ[ADDRESS])}", FAILED_LOGINS, tell=False)
+
+    def _take(
+        self, environ: WSGIEnvironment, name: str, limit: Limit, *, tell: bool = True
+    ) -> None:
+        verdict = self._limits.take(name, limit)
+        if not verdict.allowed:
+            environ.pop(_LIMIT_HEADERS, None)
+            raise too_many_requests(limit, verdict)
+        if tell:
+            environ[_LIMIT_HEADERS] = rate_limit_headers(limit, verdict)
+
+
+class Entrance:
+    """Raises ValueError, which names the setting, for what cannot be."""
+
+    def __init__(self, settings: Settings, throttle: Throttle) -> None:
+        self._address = ClientAddress(settings.trusted_proxies)
+        self._cors = Cors(settings.cors_origins, open_access=is_open(settings))
+        self._gate = Gate(settings, self._cors)
+        self._throttle = throttle
+
+    def enter(self, environ: WSGIEnvironment, path: str) -> CofferError | None:
+        """Find out whence a request comes, and why it is not done; None if it is."""
+        environ[ADDRESS] = self._address.of(environ)
+        if not path.startswith(API):
+            return None
+        if path.startswith(PREFIX):
+            refusal = self._gate.refusal(environ)
+            if refusal is not None:
+                return refusal
+        try:
+            self._throttle.by_address(environ)
+        except CofferError as refusal:
+            return refusal
+        return None
+
+    def preflight(self, environ: WSGIEnvironment, path: str) -> list[tuple[str, str]] | None:
+        """The headers of the answer to a browser's question; None if it asks none."""
+        return self._cors.preflight(environ) if path.startswith(API) else None
+
+    def headers(self, environ: WSGIEnvironment, path: str) -> list[tuple[str, str]]:
+        """What the answer says of all this."""
+        if not path.startswith(API):
+            return []
+        return [*self._cors.headers(environ), *environ.get(_LIMIT_HEADERS, ())]
