@@ -42,6 +42,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="URL",
         help="run the black-box cases against the service that runs there",
     )
+    group.addoption("--api-key", metavar="KEY", help="the key that that service asks for")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -78,18 +78,32 @@ _SECRET_IN_PAIR: Final = re.compile(
     r"(?i)\b(password|passwd|secret|token|authorization)(['\"]?\s*[=:]\s*)"
     r"('[^']*'|\"[^\"]*\"|(?:bearer\s+|basic\s+)?[^\s,;&)'\"]+)"
 )
+_API_KEY: Final = re.compile(r"\bck_([0-9a-f]{1,16})_[A-Za-z0-9_-]+")
+_TOKEN: Final = re.compile(r"\beyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
+_PASSWORD_HASH: Final = re.compile(r"\$argon2[a-z]{1,2}\$[^\s'\"]+")
+_MARKS: Final = (":", "=", "ck_", "eyJ", "$argon2")
+"""One of them is in every text that holds a secret."""
 
 
 def mask_secrets(text: str) -> str:
-    """``text`` without the passwords of URLs and the values of ``password=...`` and the like.
+    """``text`` without the passwords of URLs, the values of ``password=...`` and the like, the
+    secrets of API keys, tokens (JWT), and hashes of passwords.
 
     >>> mask_secrets("postgresql://coffer:hunter2@db/coffer")
     'postgresql://coffer:***@db/coffer'
     """
-    if ":" not in text and "=" not in text:
-        return text  # there is no other way to write one
+    if not may_hold_secret(text):
+        return text
+    text = _API_KEY.sub(rf"ck_\1_{MASK}", text)
+    text = _TOKEN.sub(MASK, text)
+    text = _PASSWORD_HASH.sub(MASK, text)
     text = _SECRET_IN_URL.sub(rf"\1:{MASK}@", text)
     return _SECRET_IN_PAIR.sub(rf"\1\2{MASK}", text)
+
+
+def may_hold_secret(text: str) -> bool:
+    """Whether it is worth a look."""
+    return any(mark in text for mark in _MARKS)
 
 
 def configure_logging(settings: Settings, stream: TextIO | None = None) -> None:
@@ -197,7 +211,7 @@ def _mask(event: MutableMapping[str, Any], plain: frozenset[str]) -> MutableMapp
     for name, value in event.items():
         if name in _SECRET_FIELDS:
             event[name] = MASK
-        elif type(value) is str and name not in plain and (":" in value or "=" in value):
+        elif type(value) is str and name not in plain and may_hold_secret(value):
             event[name] = mask_secrets(value)
     return event
 

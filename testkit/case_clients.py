@@ -92,13 +92,15 @@ class WsgiClient:
 
 
 class HttpClient:
-    """Speaks HTTP/1.1 to a running service, one connection per request.
+    """Speaks HTTP/1.1 to a running service, one connection per request, each with ``api_key``
+    unless it brings an Authorization of its own.
 
     Raises OSError if nobody listens at ``base_url`` (``http://host:port``), ValueError if that is
     not an address.
     """
 
-    def __init__(self, base_url: str) -> None:
+    def __init__(self, base_url: str, api_key: str | None = None) -> None:
+        self._api_key = api_key
         address = urlsplit(base_url)
         if address.scheme not in ("http", "https") or address.hostname is None:
             raise ValueError(f"{base_url!r} is not an address such as http://127.0.0.1:8000")
@@ -111,6 +113,8 @@ class HttpClient:
         self, method: str, path: str, headers: Mapping[str, str], body: bytes | None
     ) -> Answer:
         """The service's answer, also when it answers before the whole body is sent."""
+        if self._api_key is not None and "authorization" not in map(str.lower, headers):
+            headers = {**headers, "Authorization": f"Bearer {self._api_key}"}
         kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
         connection = kind(self._host, self._port, timeout=HTTP_TIMEOUT_SECONDS)
         try:

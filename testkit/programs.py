@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import orjson
 
+from testkit.log_secrets import check_log
 from testkit.running import ROOT, environment_of, free_port
 from testkit.services import new_folder
 from testkit.waiting import eventually
@@ -84,7 +85,7 @@ class RunningProgram:
         return self._wait()
 
     def close(self) -> None:
-        """End it, gently or not."""
+        """End it, gently or not. Raises SecretLogged."""
         if self.process is None:
             return
         with suppress(ProcessLookupError):
@@ -93,6 +94,7 @@ class RunningProgram:
             self.stop()
         except subprocess.TimeoutExpired:
             self.kill()
+        check_log(self.log())
 
     def health(self) -> list[str] | None:
         """What it names as missing; None if it does not answer."""

@@ -16,6 +16,7 @@ from typing import Final, Self
 
 import orjson
 
+from testkit.log_secrets import check_log
 from testkit.services import RUN_FOLDER_VARIABLE, new_folder
 from testkit.waiting import eventually
 
@@ -162,10 +163,12 @@ class RunningService:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Stop, and show the log if the test failed."""
+        """Stop, and show the log if the test failed; there is never a secret in it."""
         self.stop()
         if error is not None:
             sys.stderr.write(self.log()[-LOG_TAIL_CHARACTERS:])
+        else:
+            check_log(self.log())
 
 
 def environment_of(settings: Mapping[str, object]) -> dict[str, str]:

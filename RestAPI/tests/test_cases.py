@@ -58,7 +58,8 @@ def postgres_client(postgres_url: str) -> Iterator[WsgiClient]:
 @pytest.fixture(scope="module")
 def http_client(pytestconfig: pytest.Config) -> HttpClient:
     """The service at ``--base-url``."""
-    return HttpClient(pytestconfig.getoption("--base-url"))
+    wanted = pytestconfig.getoption
+    return HttpClient(wanted("--base-url"), wanted("--api-key"))
 
 
 @pytest.fixture(scope="module")
