@@ -1,4 +1,4 @@
-"""A client that keeps a pace: ``python -m benchmarks.paced PORT IDS RATE SECONDS`` prints JSON.
+"""A client that keeps a pace: ``python -m benchmarks.paced KIND PORT FILE RATE SECONDS``. JSON.
 
 Requests are due at fixed moments, whether or not earlier ones have been answered (an open loop),
 and a request's latency counts from the moment it was due: a server that stalls cannot hide it by
@@ -12,18 +12,17 @@ from __future__ import annotations
 import argparse
 import gc
 import json
-import random
 import selectors
 import socket
 import sys
 import time
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from benchmarks.measurements import percentile
+from benchmarks.paced_requests import KINDS, MakeRequest
 from benchmarks.programs import run_tool
 from benchmarks.tools import only_path
 
@@ -97,12 +96,16 @@ class Paced:
     details: dict[str, float]
 
 
-def keep_pace(port: int, ids: Path, seconds: float) -> Paced:
-    """Let the client keep PACED_RATE, as a process of its own. Raises CannotMeasure."""
+def keep_pace(
+    port: int, file: Path, seconds: float, *, kind: str = "deposits", rate: int = PACED_RATE
+) -> Paced:
+    """Let the client keep ``rate``, as a process of its own. ``kind``: one of KINDS, which makes
+    requests out of ``file``. Raises CannotMeasure.
+    """
     folder = Path(__file__).resolve().parents[1]
     command = [
-        *(sys.executable, "-m", "benchmarks.paced", str(port)),
-        *(str(ids), str(PACED_RATE), str(seconds)),
+        *(sys.executable, "-m", "benchmarks.paced", kind, str(port)),
+        *(str(file), str(rate), str(seconds)),
     ]
     limit = seconds + WARM_UP_SECONDS + GRACE_SECONDS + EXTRA_SECONDS
     told = json.loads(run_tool(command, only_path(), timeout_seconds=limit, folder=folder))
@@ -110,11 +113,11 @@ def keep_pace(port: int, ids: Path, seconds: float) -> Paced:
 
 
 class PacedClient:
-    """Sends deposits to random ones of ``wallet_ids`` at ``rate`` a second."""
+    """Sends what ``make`` makes at ``rate`` a second."""
 
-    def __init__(self, port: int, wallet_ids: Sequence[str], rate: int) -> None:
+    def __init__(self, port: int, make: MakeRequest, rate: int) -> None:
         self._address = ("127.0.0.1", port)
-        self._wallet_ids = wallet_ids
+        self._make = make
         self._rate = rate
         self._selector = selectors.SelectSelector()  # select(2) keeps microseconds, epoll does not
         self._idle: deque[Lane] = deque()
@@ -163,7 +166,7 @@ class PacedClient:
         self._under_way += 1
         self._record.sent += 1
         try:
-            lane.socket.sendall(_request(random.choice(self._wallet_ids)))  # noqa: S311
+            lane.socket.sendall(self._make())
         except OSError:
             self._lose(lane)
 
@@ -201,19 +204,6 @@ class PacedClient:
         self._connect()
 
 
-def _request(wallet_id: str) -> bytes:
-    amount = random.randint(1, 99_999)  # noqa: S311 - what is random here is no secret
-    body = (
-        f'{{"operation_type": "DEPOSIT", "amount": "{amount // 100}.{amount % 100:02d}", '
-        f'"reference": "order-{random.getrandbits(40)}", "metadata": {{"channel": "web"}}}}'
-    )
-    return (
-        f"POST /api/v1/wallets/{wallet_id}/operation HTTP/1.1\r\nHost: 127.0.0.1\r\n"
-        "Content-Type: application/json\r\nAccept: application/json\r\n"
-        f"User-Agent: coffer-benchmark\r\nContent-Length: {len(body)}\r\n\r\n{body}"
-    ).encode()
-
-
 def _is_whole(received: bytes) -> bool:
     """Whether an answer has come to its end, by its Content-Length."""
     head, found, body = received.partition(_HEAD_END)
@@ -226,12 +216,15 @@ def _is_whole(received: bytes) -> bool:
 def main() -> None:
     """Run as a program."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.paced", description=__doc__)
+    parser.add_argument("kind", choices=KINDS)
     parser.add_argument("port", type=int)
-    parser.add_argument("ids", type=Path, help="a file with one wallet id per line")
+    parser.add_argument("file", type=Path, help="what the requests are made of, line by line")
     parser.add_argument("rate", type=int, help="requests a second")
     parser.add_argument("seconds", type=float)
     arguments = parser.parse_args()
-    client = PacedClient(arguments.port, arguments.ids.read_text().split(), arguments.rate)
+    client = PacedClient(
+        arguments.port, KINDS[arguments.kind](arguments.file.read_text()), arguments.rate
+    )
     # A collection of garbage would make the client late; it makes none in circles.
     gc.disable()
     print(json.dumps(client.run(arguments.seconds).document()))
