@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from WalletCore.domain.commands import Command
@@ -46,8 +46,7 @@ class IdempotencyKey:
     request_hash: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """The answer to a command: HTTP ``status``, JSON ``body``; ``replayed`` from an earlier one.
 
     A status of 400 or more has a problem document (RFC 9457) as its body.
@@ -86,8 +85,7 @@ class OperationFilter:
     reference: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Needs:
+class Needs(NamedTuple):
     """What a command, or a batch of them, must lock and read, each id once and in order.
 
     ``wallets`` and ``messages`` are locked; ``holds`` and ``originals`` (operations that are to be

@@ -149,7 +149,7 @@ def test_memory_stays_flat() -> None:
 
     def read(after_seq: int, last_seq: int) -> list[Entry]:
         return [
-            replace(entry, seq=seq, balance_after_minor=seq - 7)
+            entry._replace(seq=seq, balance_after_minor=seq - 7)
             for seq in range(after_seq + 1, last_seq + 1)
         ]
 

@@ -13,7 +13,14 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from WalletCore.domain.model import Document, Event, Message, Wallet, rfc3339
+from WalletCore.domain.model import (
+    Document,
+    Event,
+    Message,
+    Wallet,
+    rfc3339,
+    wallet_id_text,
+)
 from WalletCore.domain.origin import Origin
 
 SOURCE = "/coffer"
@@ -49,9 +56,10 @@ def wallet_event(
     origin: Origin,
 ) -> Event:
     """The event of the change that made ``wallet`` what it is now (``walletseq`` = version)."""
+    wallet_id = wallet_id_text(wallet.id)
     body = {
-        **_attributes(event_id, type_, f"wallets/{wallet.id}", at),
-        "wallet": str(wallet.id),
+        **_attributes(event_id, type_, f"wallets/{wallet_id}", at),
+        "wallet": wallet_id,
         "walletseq": wallet.version,
         **_optional(wallet.owner, origin),
         "data": data,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 from uuid import UUID
 
 from WalletCore.domain.money import Currency, format_amount
@@ -60,6 +60,9 @@ class MessageStatus(StrEnum):
 MAX_CACHED_TIMES = 256
 """Texts of times that are kept: all that a batch writes has the same few."""
 
+MAX_CACHED_IDS = 1024
+"""Texts of wallets' ids that are kept: each operation needs its wallet's several times."""
+
 EXTERNAL = "external"
 """The counterparty of what comes from the world outside or goes there. It has no row (it would be
 the hottest one); its total per currency is minus the sum of the deltas that name it."""
@@ -98,13 +101,15 @@ class Wallet:
         return self.balance_minor - self.held_minor - self.min_balance_minor
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One line of a wallet's history; append-only. ``delta_minor`` is signed.
 
     Both sides of a movement between wallets have one ``operation_id``; ``counterparty`` is the
     other wallet's id, or EXTERNAL. ``related_id`` is what the movement belongs to: a transfer, a
     hold that is captured, or the operation that is reversed, by its type.
+
+    Every operation makes one or two, and a tuple is made in a third of the time that a frozen
+    dataclass takes: so it is with whatever is made for every operation under its wallet's lock.
     """
 
     wallet_id: UUID
@@ -170,8 +175,7 @@ class Message:
     updated_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """One line of the event log. ``body`` is its CloudEvents form; ``seq`` its ``walletseq``."""
 
     id: UUID
@@ -188,6 +192,12 @@ def rfc3339(moment: datetime) -> str:
     """A UTC time as RFC 3339 text with microseconds and ``Z``."""
     text = moment.astimezone(UTC).isoformat(timespec="microseconds")
     return text.removesuffix("+00:00") + "Z"
+
+
+@lru_cache(maxsize=MAX_CACHED_IDS)
+def wallet_id_text(wallet_id: UUID) -> str:
+    """A wallet's id as text."""
+    return str(wallet_id)
 
 
 def wallet_document(wallet: Wallet) -> Document:
@@ -222,7 +232,22 @@ def operation_document(entry: Entry, currency: Currency) -> Document:
 
     What belongs to a transfer, a hold or a reversal names it, and the other wallet if there is one.
     """
-    document = _operation_members(entry, currency)
+    delta_minor, after_minor = entry.delta_minor, entry.balance_after_minor
+    document = {
+        "id": str(entry.operation_id),
+        "wallet_id": wallet_id_text(entry.wallet_id),
+        "operation_type": str(entry.operation_type),
+        "amount": format_amount(abs(delta_minor), currency),
+        "currency": currency.code,
+        "previous_balance": format_amount(after_minor - delta_minor, currency),
+        "new_balance": format_amount(after_minor, currency),
+        "seq": entry.seq,
+        "status": COMPLETED,
+        "reference": entry.reference,
+        "description": entry.description,
+        "metadata": entry.metadata,
+        "created_at": rfc3339(entry.created_at),
+    }
     if entry.counterparty != EXTERNAL:
         document["counterparty_wallet_id"] = entry.counterparty
     if entry.related_id is not None:
@@ -238,24 +263,6 @@ _RELATION_OF = {
     OperationType.REVERSAL_OUT: "reversed_operation_id",
     OperationType.REVERSAL_IN: "reversed_operation_id",
 }
-
-
-def _operation_members(entry: Entry, currency: Currency) -> Document:
-    return {
-        "id": str(entry.operation_id),
-        "wallet_id": str(entry.wallet_id),
-        "operation_type": entry.operation_type.value,
-        "amount": format_amount(abs(entry.delta_minor), currency),
-        "currency": currency.code,
-        "previous_balance": format_amount(entry.balance_after_minor - entry.delta_minor, currency),
-        "new_balance": format_amount(entry.balance_after_minor, currency),
-        "seq": entry.seq,
-        "status": COMPLETED,
-        "reference": entry.reference,
-        "description": entry.description,
-        "metadata": entry.metadata,
-        "created_at": rfc3339(entry.created_at),
-    }
 
 
 def transfer_document(sides: Sequence[tuple[Entry, Currency]]) -> Document:

@@ -141,9 +141,9 @@ def format_amount(amount_minor: int, currency: Currency) -> str:
     exponent = currency.exponent
     if exponent == 0:
         return str(amount_minor)
-    sign = "-" if amount_minor < 0 else ""
-    digits = str(abs(amount_minor)).rjust(exponent + 1, "0")
-    return f"{sign}{digits[:-exponent]}.{digits[-exponent:]}"
+    # Of digits with a sign, zeros are put in behind it: "-5" becomes "-005".
+    digits = str(amount_minor).zfill(exponent + (2 if amount_minor < 0 else 1))
+    return f"{digits[:-exponent]}.{digits[-exponent:]}"
 
 
 def _out_of_range() -> AmountOutOfRange:

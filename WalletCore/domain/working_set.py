@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from typing import NamedTuple
 from uuid import UUID
 
 from WalletCore.domain.errors import (
@@ -41,8 +42,7 @@ OK = 200
 CREATED = 201
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(NamedTuple):
     """The answer to a command that was done: HTTP ``status`` (200 or 201) and the document."""
 
     status: int
@@ -70,15 +70,14 @@ class Changes:
     marked: dict[UUID, Message] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Movement:
+class Movement(NamedTuple):
     """What all entries of one movement have in common."""
 
     operation_id: UUID
-    related_id: UUID | None = None
-    reference: str | None = None
-    description: str | None = None
-    metadata: Document = field(default_factory=dict)
+    related_id: UUID | None
+    reference: str | None
+    description: str | None
+    metadata: Document
 
 
 class WorkingSet:
@@ -128,14 +127,14 @@ class WorkingSet:
     def moving(self, wallet_id: UUID) -> Wallet:
         """A wallet whose money may move. Raises WalletNotFound, WalletClosed, WalletFrozen."""
         wallet = self.wallet(wallet_id)
+        if wallet.status is WalletStatus.ACTIVE:
+            return wallet
         if wallet.status is WalletStatus.CLOSED:
             raise wallet_closed(wallet)
-        if wallet.status is WalletStatus.FROZEN:
-            raise WalletFrozen(
-                f"No money moves in or out of the frozen wallet {wallet.id}. Set its status to "
-                "active first."
-            )
-        return wallet
+        raise WalletFrozen(
+            f"No money moves in or out of the frozen wallet {wallet.id}. Set its status to active "
+            "first."
+        )
 
     # -- What the rules do --------------------------------------------------------------------
 
@@ -151,7 +150,8 @@ class WorkingSet:
         wallet.balance_minor += delta_minor
         wallet.entry_seq += 1
         free_minor = wallet.available_minor
-        wallet.shortfall_minor = min(wallet.shortfall_minor, max(0, -free_minor))
+        if wallet.shortfall_minor:
+            wallet.shortfall_minor = min(wallet.shortfall_minor, max(0, -free_minor))
         assert free_minor + wallet.shortfall_minor >= 0  # noqa: S101 - a CHECK says the same
         self.touch(wallet)
         entry = Entry(

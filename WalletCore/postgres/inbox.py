@@ -19,7 +19,7 @@ from uuid_utils.compat import uuid7
 
 from WalletCore.domain.notices import Notice
 from WalletCore.failures import CommitFailure, DataRefused, StoreUnavailable
-from WalletCore.postgres.columns import array, nullable_array, text_array
+from WalletCore.postgres.arrays import Array, jsons, nullable_uuids, texts, uuids
 from WalletCore.postgres.connect import connect_arguments, connection_info
 from WalletCore.postgres.errors import commit_failure
 
@@ -110,14 +110,14 @@ def _failure(error: psycopg.Error) -> CommitFailure:
     return StoreUnavailable(str(failure))
 
 
-def _columns(notices: Sequence[Notice]) -> tuple[str, ...]:
+def _columns(notices: Sequence[Notice]) -> tuple[Array, ...]:
     return (
-        array(n.event_id for n in notices),
-        array(uuid7() for _ in notices),
-        nullable_array(n.wallet_id for n in notices),
-        text_array(n.user_id for n in notices),
-        text_array(n.type for n in notices),
-        text_array(n.title for n in notices),
-        text_array(n.text for n in notices),
-        text_array(orjson.dumps(n.data).decode() for n in notices),
+        uuids([n.event_id for n in notices]),
+        uuids([uuid7() for _ in notices]),
+        nullable_uuids([n.wallet_id for n in notices]),
+        texts([n.user_id for n in notices]),
+        texts([n.type for n in notices]),
+        texts([n.title for n in notices]),
+        texts([n.text for n in notices]),
+        jsons([orjson.dumps(n.data) for n in notices]),
     )

@@ -23,7 +23,7 @@ from WalletCore.domain.model import (
     WalletStatus,
 )
 from WalletCore.postgres import statements
-from WalletCore.postgres.columns import array, text_array
+from WalletCore.postgres.arrays import integers, texts, uuids
 from WalletCore.postgres.currencies import StoredCurrencies
 from WalletCore.store import Remembered
 
@@ -61,14 +61,14 @@ class Rows:
     def lock(self, lock: LiteralString, try_lock: LiteralString, existing: LiteralString) -> None:
         """Send the statements."""
         if self._ids:
-            ids = (array(self._ids),)
+            ids = (uuids(self._ids),)
             self._locked.execute(try_lock if self._only_try else lock, ids)
             if self._only_try:
                 self._existing.execute(existing, ids)
 
     def rows(self) -> Iterable[Sequence[Any]]:
         """Those that exist and were had."""
-        return self._locked if self._ids else ()
+        return self._locked.fetchall() if self._ids else ()
 
     def busy(self, found: Mapping[UUID, object]) -> frozenset[UUID]:
         """Those that somebody else keeps locked."""
@@ -97,12 +97,12 @@ class Keys:
         """Send the statement."""
         if self._hashes:
             statement = statements.TRY_LOCK_KEYS if self._only_try else statements.LOCK_KEYS
-            self._locks.execute(statement, (array(sorted(set(self._hashes.values()))),))
+            self._locks.execute(statement, (integers(sorted(set(self._hashes.values()))),))
 
     def read(self) -> None:
         """Send the statement that reads what is remembered."""
         if keys := list(self._hashes):
-            columns = (text_array(k[0] for k in keys), text_array(k[1] for k in keys))
+            columns = (texts([k[0] for k in keys]), texts([k[1] for k in keys]))
             self._rows.execute(statements.REMEMBERED, columns)
 
     def answers(self) -> dict[tuple[str, str], Remembered]:
@@ -151,9 +151,9 @@ class Dependents:
     def read(self) -> None:
         """Send the statements."""
         if self._hold_ids:
-            self._holds.execute(statements.HOLDS, (array(self._hold_ids),))
+            self._holds.execute(statements.HOLDS, (uuids(self._hold_ids),))
         if self._original_ids:
-            ids = (array(self._original_ids),)
+            ids = (uuids(self._original_ids),)
             self._entries.execute(statements.ORIGINALS, ids)
             self._reversed.execute(statements.REVERSED, ids)
 

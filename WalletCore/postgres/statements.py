@@ -1,4 +1,9 @@
-"""The committer's SQL, each statement with a name; batches go in as arrays, one per column."""
+"""The committer's SQL, each statement with a name; batches go in as arrays, one per column.
+
+What is inserted unnests them in its SELECT list, side by side: in a FROM clause PostgreSQL would
+first put each column aside as a table of its own.
+https://www.postgresql.org/docs/current/xfunc-sql.html#XFUNC-SQL-FUNCTIONS-RETURNING-SET
+"""
 
 from __future__ import annotations
 
@@ -49,10 +54,11 @@ REMEMBERED: Final = (
     "JOIN unnest(%s::text[], %s::text[]) AS v(scope, key) ON k.scope = v.scope AND k.key = v.key"
 )
 INSERT_WALLETS: Final = (
-    f"INSERT INTO coffer.wallets ({WALLET_COLUMNS}) SELECT * FROM unnest("  # noqa: S608
-    "%s::uuid[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[], "
-    "%s::bigint[], %s::bigint[], %s::bigint[], %s::text[], %s::jsonb[], %s::timestamptz[], "
-    "%s::timestamptz[], %s::bigint[])"
+    f"INSERT INTO coffer.wallets ({WALLET_COLUMNS}) "
+    "SELECT unnest(%s::uuid[]), unnest(%s::text[]), unnest(%s::text[]), unnest(%s::text[]), "
+    "unnest(%s::bigint[]), unnest(%s::bigint[]), unnest(%s::bigint[]), unnest(%s::bigint[]), "
+    "unnest(%s::bigint[]), unnest(%s::bigint[]), unnest(%s::text[]), unnest(%s::jsonb[]), "
+    "unnest(%s::timestamptz[]), unnest(%s::timestamptz[]), unnest(%s::bigint[])"
 )
 UPDATE_WALLETS: Final = (
     "UPDATE coffer.wallets AS w SET balance = v.balance, held = v.held, shortfall = v.shortfall, "
@@ -71,20 +77,21 @@ DESCRIBE_WALLETS: Final = (
     "entry_seq, updated_at, name, status, metadata, min_balance, max_balance) WHERE w.id = v.id"
 )
 INSERT_ENTRIES: Final = (
-    f"INSERT INTO coffer.entries ({ENTRY_COLUMNS}) "  # noqa: S608
-    "SELECT * FROM unnest(%s::uuid[], %s::bigint[], %s::uuid[], %s::text[], %s::bigint[], "
-    "%s::bigint[], %s::text[], %s::text[], %s::text[], %s::jsonb[], %s::timestamptz[], "
-    "%s::uuid[])"
+    f"INSERT INTO coffer.entries ({ENTRY_COLUMNS}) "
+    "SELECT unnest(%s::uuid[]), unnest(%s::bigint[]), unnest(%s::uuid[]), unnest(%s::text[]), "
+    "unnest(%s::bigint[]), unnest(%s::bigint[]), unnest(%s::text[]), unnest(%s::text[]), "
+    "unnest(%s::text[]), unnest(%s::jsonb[]), unnest(%s::timestamptz[]), unnest(%s::uuid[])"
 )
 INSERT_EVENTS: Final = (
     "INSERT INTO coffer.events (id, wallet_id, seq, type, user_id, body, created_at) "
-    "SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::bigint[], %s::text[], %s::text[], "
-    "%s::text[], %s::timestamptz[])"
+    "SELECT unnest(%s::uuid[]), unnest(%s::uuid[]), unnest(%s::bigint[]), unnest(%s::text[]), "
+    "unnest(%s::text[]), unnest(%s::text[]), unnest(%s::timestamptz[])"
 )
 INSERT_HOLDS: Final = (
-    f"INSERT INTO coffer.holds ({HOLD_COLUMNS}) "  # noqa: S608
-    "SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::bigint[], %s::bigint[], %s::text[], "
-    "%s::text[], %s::text[], %s::jsonb[], %s::timestamptz[], %s::timestamptz[], %s::timestamptz[])"
+    f"INSERT INTO coffer.holds ({HOLD_COLUMNS}) "
+    "SELECT unnest(%s::uuid[]), unnest(%s::uuid[]), unnest(%s::bigint[]), unnest(%s::bigint[]), "
+    "unnest(%s::text[]), unnest(%s::text[]), unnest(%s::text[]), unnest(%s::jsonb[]), "
+    "unnest(%s::timestamptz[]), unnest(%s::timestamptz[]), unnest(%s::timestamptz[])"
 )
 UPDATE_HOLDS: Final = (
     "UPDATE coffer.holds AS h SET captured = v.captured, status = v.status, "
@@ -95,8 +102,8 @@ UPDATE_HOLDS: Final = (
 )
 INSERT_MESSAGES: Final = (
     "INSERT INTO coffer.messages (id, user_id, description, status, created_at, updated_at) "
-    "SELECT * FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::timestamptz[], "
-    "%s::timestamptz[])"
+    "SELECT unnest(%s::uuid[]), unnest(%s::text[]), unnest(%s::text[]), unnest(%s::text[]), "
+    "unnest(%s::timestamptz[]), unnest(%s::timestamptz[])"
 )
 MARK_MESSAGES: Final = (
     "UPDATE coffer.messages AS m SET status = v.status, updated_at = v.updated_at "
@@ -105,7 +112,8 @@ MARK_MESSAGES: Final = (
 )
 INSERT_KEYS: Final = (
     "INSERT INTO coffer.idempotency_keys (scope, key, request_hash, status, response) "
-    "SELECT * FROM unnest(%s::text[], %s::text[], %s::bytea[], %s::smallint[], %s::text[])"
+    "SELECT unnest(%s::text[]), unnest(%s::text[]), unnest(%s::bytea[]), unnest(%s::smallint[]), "
+    "unnest(%s::text[])"
 )
 COMMIT: Final = "COMMIT"
 

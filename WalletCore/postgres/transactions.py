@@ -8,6 +8,7 @@ in every process, so that two of them never wait for each other.
 
 from __future__ import annotations
 
+import struct
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -20,8 +21,8 @@ from WalletCore.domain.model import Event, Wallet
 from WalletCore.domain.working_set import Changes
 from WalletCore.failures import DataRefused, StoreUnavailable, TooSlow
 from WalletCore.postgres import statements
+from WalletCore.postgres.arrays import uuids
 from WalletCore.postgres.columns import (
-    array,
     balance_columns,
     description_columns,
     entry_columns,
@@ -171,7 +172,7 @@ class PostgresTransaction:
                 more_keys.lock()
                 wallets = self._cursor()
                 if wallet_ids:
-                    wallets.execute(statements.TRY_LOCK_WALLETS, (array(wallet_ids),))
+                    wallets.execute(statements.TRY_LOCK_WALLETS, (uuids(wallet_ids),))
                 more_keys.read()
             found = {row[0]: self._wallet(row) for row in (wallets if wallet_ids else ())}
             return Loaded(found, more_keys.answers(), busy_keys=more_keys.busy())
@@ -193,7 +194,7 @@ class PostgresTransaction:
             with self._connection.pipeline():
                 self._write(changes, remembered)
                 self._connection.execute(statements.COMMIT)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, struct.error) as error:
             # A value that has no form in the database; COMMIT was not reached.
             raise DataRefused(f"not storable: {type(error).__name__}") from error
         except psycopg.Error as error:

@@ -41,7 +41,7 @@ def test_the_same_key_twice_in_one_batch_is_done_once(store: MemoryStore) -> Non
         )
     )
     assert (first.status, first.replayed) == (200, False)
-    assert second == replace(first, replayed=True)
+    assert second == first._replace(replayed=True)
     assert (other.status, code_of(other)) == (409, "idempotency_key_reused")
     assert balance_of(store, wallet_id) == 5
 
@@ -52,7 +52,7 @@ def test_a_refusal_is_remembered_even_when_the_money_is_there_later(store: Memor
     refused = store.execute(withdraw(wallet_id, 5), key)
     store.execute(deposit(wallet_id, 100))
     assert code_of(refused) == "insufficient_funds"
-    assert store.execute(withdraw(wallet_id, 5), key) == replace(refused, replayed=True)
+    assert store.execute(withdraw(wallet_id, 5), key) == refused._replace(replayed=True)
     assert balance_of(store, wallet_id) == 100
 
 
@@ -63,7 +63,7 @@ def test_what_was_not_decided_under_the_lock_is_not_remembered(store: MemoryStor
     known = new_wallet(store)
     first = store.execute(deposit(known), key)
     assert (first.status, first.replayed) == (200, False)
-    assert store.execute(deposit(known), key) == replace(first, replayed=True)
+    assert store.execute(deposit(known), key) == first._replace(replayed=True)
 
 
 def test_scopes_keep_equal_keys_apart(store: MemoryStore) -> None:

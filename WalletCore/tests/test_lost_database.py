@@ -10,7 +10,6 @@ import struct
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import Final
 from uuid import UUID
 
@@ -104,7 +103,7 @@ def test_committed_but_the_answer_is_lost(
     assert balance_of(store, wallet_id) == 15
     if key is not None:
         again = store.execute(deposit(wallet_id, 5), key)  # type: ignore[arg-type]
-        assert again == replace(outcome, replayed=True)
+        assert again == outcome._replace(replayed=True)
 
 
 @pytest.mark.parametrize("key", [None, keyed("k")], ids=["no key", "key"])

@@ -201,7 +201,7 @@ def entry_of(seq: int) -> Entry:
     with memory_store() as store:
         wallet_id = new_wallet(store, balance=1)
         (entry,) = all_entries(store.statement(wallet_id, None, None))
-    return replace(entry, seq=seq, balance_after_minor=seq * 100)
+    return entry._replace(seq=seq, balance_after_minor=seq * 100)
 
 
 def made(count: int, wanted: list[tuple[int, int]]) -> Statement:
@@ -211,7 +211,7 @@ def made(count: int, wanted: list[tuple[int, int]]) -> Statement:
     def read(after_seq: int, last_seq: int) -> list[Entry]:
         wanted.append((after_seq, last_seq))
         return [
-            replace(pattern, seq=seq, balance_after_minor=seq * 100)
+            pattern._replace(seq=seq, balance_after_minor=seq * 100)
             for seq in range(after_seq + 1, last_seq + 1)
         ]
 
@@ -222,7 +222,7 @@ def made(count: int, wanted: list[tuple[int, int]]) -> Statement:
 
 def test_a_statement_that_does_not_add_up_is_not_given() -> None:
     good = made(3, [])
-    wrong_balance = replace(entry_of(9), balance_after_minor=901)
+    wrong_balance = entry_of(9)._replace(balance_after_minor=901)
     for broken in (
         replace(good, closing_minor=1001),
         replace(good, opening_minor=701),
