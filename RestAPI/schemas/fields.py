@@ -138,8 +138,8 @@ ItemKey: TypeAlias = Annotated[
 ]
 """An Idempotency-Key that stands in a body."""
 
-Seconds: TypeAlias = Annotated[int, BeforeValidator(values.seconds)]
-"""A number of seconds in a body."""
+WholeNumber: TypeAlias = Annotated[int, BeforeValidator(values.whole_number)]
+"""A whole number in a body: of seconds, of days."""
 
 Moment: TypeAlias = Annotated[
     datetime,

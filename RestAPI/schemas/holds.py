@@ -17,10 +17,10 @@ from RestAPI.schemas.fields import (
     NextCursor,
     OptionalAmount,
     PageQuery,
-    Seconds,
     Strict,
     Text,
     UuidText,
+    WholeNumber,
 )
 from RestAPI.schemas.operations import Operation
 from RestAPI.schemas.wallets import CurrentBalance
@@ -40,7 +40,7 @@ class HoldOrder(Strict):
     )
 
     amount: Amount
-    expires_in_seconds: Seconds = Field(
+    expires_in_seconds: WholeNumber = Field(
         DEFAULT_HOLD_SECONDS,
         ge=1,
         le=MAX_HOLD_SECONDS,

@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 from pydantic import ConfigDict, Field
 
-from RestAPI.schemas.fields import Answer, Instant, SomeText, Strict
+from RestAPI.schemas.fields import Answer, Instant, SomeText, Strict, WholeNumber
 from WalletCore.keys import ID_BYTES, MAX_KEY_DAYS, Scope
 
 KEY_ID_PATTERN: Final = rf"^[0-9a-f]{{{ID_BYTES * 2}}}$"
@@ -43,7 +43,7 @@ class KeyCreation(Strict):
     owner: SomeText | None = Field(
         None, description="Whose wallets alone it reaches; by default everybody's."
     )
-    expires_in_days: Annotated[int, Field(ge=1, le=MAX_KEY_DAYS)] | None = Field(
+    expires_in_days: Annotated[WholeNumber, Field(ge=1, le=MAX_KEY_DAYS)] | None = Field(
         None, description="How long it works; by default until it is revoked."
     )
 

@@ -167,8 +167,8 @@ def ordered_type(value: object) -> OperationType:
     raise ValueError("This must be DEPOSIT or WITHDRAW.")
 
 
-def seconds(value: object) -> int:
-    """A whole number of seconds. Raises ValueError."""
+def whole_number(value: object) -> int:
+    """A whole number in a body. Raises ValueError."""
     # The bound comes first: 1e9000000 would be nine million digits as an integer.
     if (
         isinstance(value, Decimal)
@@ -179,7 +179,7 @@ def seconds(value: object) -> int:
         value = int(value)
     if isinstance(value, int) and not isinstance(value, bool):
         return value
-    raise ValueError("This must be a whole number of seconds.")
+    raise ValueError("This must be a whole number.")
 
 
 def query_integer(value: object) -> int:

@@ -119,5 +119,5 @@ def test_metadata_that_could_not_be_kept(metadata: object, words: str) -> None:
 def test_seconds_that_are_no_number_of_them_are_refused_at_once(given: str) -> None:
     """The first would take hours to become an integer."""
     with pytest.raises(ValueError, match="whole number"):
-        values.seconds(Decimal(given))
-    assert values.seconds(Decimal("6e1")) == values.seconds(60) == 60
+        values.whole_number(Decimal(given))
+    assert values.whole_number(Decimal("6e1")) == values.whole_number(60) == 60
