@@ -208,11 +208,13 @@ def _describe(
         "parameters": list(_parameters(rule, operation, references, schemas)),
         "responses": _responses(endpoint, references),
     }
+    description = re.sub(r"\n +", "\n", description.strip())
     if isinstance(needed, Scope):
-        # Role names beside a scheme that is none of OAuth: since OpenAPI 3.1.
+        # Role names beside a scheme that is none of OAuth: since OpenAPI 3.1. No page shows them.
         described["security"] = [{"ApiKey": [needed.value]}]
-    if description.strip():
-        described["description"] = re.sub(r"\n +", "\n", description.strip())
+        description += f"\n\nScope: `{needed}`"
+    if description:
+        described["description"] = description.strip()
     if operation.body:
         media: Document = {"schema": references[operation.body, _REQUEST]}
         examples = schemas[operation.body.__name__].get("examples", [])
