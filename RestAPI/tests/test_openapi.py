@@ -11,9 +11,11 @@ from flask.testing import FlaskClient
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from RestAPI.app import Application
 from RestAPI.openapi import API_PREFIX
 from RestAPI.problems import PROBLEMS
 from RestAPI.routes.keys import KEYS_PATH
+from WalletCore.keys import Scope
 
 Document = dict[str, Any]
 
@@ -161,3 +163,17 @@ def test_the_stream_is_described_as_what_it_is(document: Document) -> None:
     }
     codes = stream["responses"]["503"]["content"]["application/problem+json"]["examples"]
     assert "too_many_streams" in codes
+
+
+def test_every_operation_names_its_scope(app: Application, document: Document) -> None:
+    for rule in app.url_map.iter_rules():
+        needed = app.needed[rule.endpoint]
+        path = rule.rule.replace("<", "{").replace(">", "}")
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
+            described = document["paths"].get(path, {}).get(method.lower(), {})
+            if isinstance(needed, Scope):
+                assert described["security"] == [{"ApiKey": [needed.value]}]
+                assert described["description"].endswith(f"Scope: `{needed}`")
+                assert {"401", "403", "429"} <= described["responses"].keys()
+            else:
+                assert "ApiKey" not in str(described.get("security"))

@@ -13,14 +13,7 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from WalletCore.domain.model import (
-    Document,
-    Event,
-    Message,
-    Wallet,
-    rfc3339,
-    wallet_id_text,
-)
+from WalletCore.domain.model import Document, Event, Message, Wallet, rfc3339, wallet_id_text
 from WalletCore.domain.origin import Origin
 
 SOURCE = "/coffer"
