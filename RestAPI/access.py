@@ -27,6 +27,12 @@ def require_access(settings: Settings) -> None:
         Cors(settings.cors_origins, open_access=is_open(settings))
     except ValueError as error:
         raise CannotRun(str(error)) from None
+    if settings.access is None and is_open(settings) and settings.trusted_proxies:
+        raise CannotRun(
+            "COFFER_TRUSTED_PROXIES says that others come through a proxy, and on "
+            f"{settings.host} nobody would be asked for a key. Set COFFER_ACCESS=keys, or to open "
+            "if whoever reaches the proxy may do everything."
+        )
     if is_open(settings):
         if not is_loopback(settings.host):
             raise CannotRun(
@@ -80,6 +86,18 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def is_near(remote: str) -> bool:
+    """Whether whoever calls from ``remote``, a REMOTE_ADDR, is on this machine. What is no address
+    is a Unix socket's.
+    """
+    if not remote or remote == "127.0.0.1":
+        return True
+    try:
+        return ipaddress.ip_address(remote).is_loopback
+    except ValueError:
+        return True
 
 
 def bracketed(host: str) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from RestAPI.access import bootstrap_of, is_open
+from RestAPI.access import bootstrap_of, is_near, is_open
 from RestAPI.caller import Caller
 from RestAPI.entrance import ADDRESS, Throttle
 from RestAPI.key_ring import KeyRing
@@ -38,6 +39,11 @@ class Authentication:
         """Who asks. Raises KeyMissing, KeyRefused, ScopeMissing, TooManyRequests, Unavailable."""
         address, traceparent = environ[ADDRESS], parse_traceparent(environ)
         if self.ring is None:
+            if not is_near(environ.get("REMOTE_ADDR", "")):
+                # The settings say loopback, and a server was told to listen elsewhere, too.
+                raise KeyMissing(
+                    "Without a key only this machine may ask; COFFER_ACCESS=keys lets others in."
+                )
             origin = Origin(OPEN_ACTOR, address, None, traceparent)
             return Caller(self._store, origin, ALL_SCOPES, OPEN_SCOPE)
         key = self._opened(self.ring, environ)
@@ -49,7 +55,7 @@ class Authentication:
         store = self._store
         if key.owner is not None:
             store = OwnedStore(store, key.owner, self._owners)
-        return Caller(store, origin, key.scopes, key.id)
+        return Caller(store, origin, key.scopes, key.id, partial(_check, self.ring, key))
 
     def _opened(self, ring: KeyRing, environ: WSGIEnvironment) -> ApiKey:
         """The key that the request came with. Who sends wrong ones all the time is told to wait;
@@ -62,7 +68,15 @@ class Authentication:
         key = ring.open_with(token.strip()) if scheme.lower() == _SCHEME else None
         if key is None:
             self._throttle.failed(environ)
-            raise KeyRefused(
-                "This is no key that works: it is misspelt, revoked or its time is over."
-            )
+            raise _refused()
         return key
+
+
+def _check(ring: KeyRing, key: ApiKey) -> None:
+    """See Caller.check."""
+    if not ring.still_opens(key):
+        raise _refused()
+
+
+def _refused() -> KeyRefused:
+    return KeyRefused("This is no key that works: it is misspelt, revoked or its time is over.")

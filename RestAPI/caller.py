@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -17,14 +17,23 @@ CALLER: Final = "coffer.caller"
 """The Caller of the request, in its environment."""
 
 
+def no_check() -> None:
+    """Nothing that could end."""
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """``store``: shows what this caller may see. ``key_scope``: that of its Idempotency-Keys."""
+    """``store``: shows what this caller may see. ``key_scope``: that of its Idempotency-Keys.
+
+    ``check``: for what goes on for long. Raises KeyRefused once the caller's key works no more, and
+    Unavailable.
+    """
 
     store: Store
     origin: Origin
     scopes: frozenset[Scope]
     key_scope: str
+    check: Callable[[], None] = no_check
 
     def execute(
         self, command: Command, key: IdempotencyKey | None, *, dry_run: bool = False
@@ -42,6 +51,13 @@ class Caller:
         """Raises NotAllowed: ``what`` needs ``scope``."""
         if not (scope in self.scopes or Scope.ADMIN in self.scopes):
             raise NotAllowed(f"{what} needs a key with the scope {scope}.")
+
+    def require_no_owner(self, what: str) -> None:
+        """Raises NotAllowed where the caller is limited to an owner: ``what`` undoes what others
+        have decided about that owner.
+        """
+        if self.origin.owner is not None:
+            raise NotAllowed(f"{what} is for keys that are not limited to an owner.")
 
     def own(self, wanted: NotificationFilter) -> NotificationFilter:
         """``wanted``, narrowed to what this caller may see. Raises NotAllowed."""

@@ -10,6 +10,7 @@ from RestAPI.access import is_open
 from RestAPI.addresses import ClientAddress, subscriber
 from RestAPI.cors import Cors
 from RestAPI.gate import PREFIX, Gate
+from RestAPI.problems import PathNotFound
 from RestAPI.rate_limits import (
     FAILED_LOGINS,
     Limit,
@@ -78,6 +79,9 @@ class Entrance:
     def enter(self, environ: WSGIEnvironment, path: str) -> CofferError | None:
         """Find out whence a request comes, and why it is not done; None if it is."""
         environ[ADDRESS] = self._address.of(environ)
+        if path.startswith("//") or (path and path[0] != "/"):
+            # Werkzeug would route it as if it had one slash; nothing below would have known it.
+            return PathNotFound("There is nothing at this path; /docs lists what there is.")
         if not path.startswith(API):
             return None
         if path.startswith(PREFIX):

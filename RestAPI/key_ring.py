@@ -28,6 +28,7 @@ class KeyRing:
         self._bootstrap = bootstrap
         self._known: dict[str, tuple[ApiKey | None, float]] = {}
         self._noted: dict[str, float] = {}
+        self._forgotten = 0
 
     def open_with(self, token: str) -> ApiKey | None:
         """The key whose text is ``token``; None if it is none that works. Raises Unavailable."""
@@ -42,14 +43,20 @@ class KeyRing:
             self._note(key.id)
         return key
 
+    def still_opens(self, key: ApiKey) -> bool:
+        """Whether ``key``, which has opened once, works now. Raises Unavailable."""
+        found = self._look_up(key.id)
+        return found is not None and found.works(datetime.now(UTC))
+
     def forget(self, key_id: str) -> None:
         """Look the key up again the next time."""
+        self._forgotten += 1
         self._known.pop(key_id, None)
 
     def _look_up(self, key_id: str) -> ApiKey | None:
         if self._bootstrap is not None and key_id == self._bootstrap.id:
             return self._bootstrap
-        now = monotonic()
+        now, forgotten = monotonic(), self._forgotten
         known = self._known.get(key_id)
         if known is not None:
             if now - known[1] < KNOWN_SECONDS:
@@ -63,7 +70,11 @@ class KeyRing:
         except BaseException:
             self._known.pop(key_id, None)
             raise
-        self._known[key_id] = (found, now)
+        if forgotten == self._forgotten:
+            self._known[key_id] = (found, now)
+        else:
+            # What was read may be older than the revocation that let a key be forgotten meanwhile.
+            self._known.pop(key_id, None)
         return found
 
     def _note(self, key_id: str) -> None:

@@ -38,6 +38,9 @@ MAX_REMEMBERED_OWNERS: Final = 10_000
 """A wallet's owner never changes, so it is asked for once."""
 
 
+_OF_ACTORS: Final = frozenset({"actor", "actoraddress"})
+
+
 class Owners:
     """Whose each wallet is."""
 
@@ -181,7 +184,8 @@ class OwnedStore:
         found = self._store.event(event_id)
         if found.get("userid") != self._owner:
             raise EventNotFound(f"There is no event {event_id} in the log.")
-        return found
+        # Who works for the owner, and from where, is not the owner's to know.
+        return {name: value for name, value in found.items() if name not in _OF_ACTORS}
 
     def events(self, page: PageRequest) -> Page:  # noqa: ARG002
         """Not for such callers."""

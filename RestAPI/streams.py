@@ -14,12 +14,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final, Self
 
 import orjson
 from prometheus_client import Gauge
 
+from RestAPI.caller import no_check
+from RestAPI.problems import KeyRefused
 from WalletCore.cursor import encode_cursor
 from WalletCore.domain.errors import CofferError, TooManyStreams, Unavailable
 from WalletCore.inbox import (
@@ -76,8 +78,14 @@ class Streams:
         self._ended = False
         self._poller: threading.Thread | None = None
 
-    def open(self, wanted: NotificationFilter, position: int | None) -> Stream:
-        """A stream of what is recorded above ``position``; None: from now on.
+    def open(
+        self,
+        wanted: NotificationFilter,
+        position: int | None,
+        check: Callable[[], None] = no_check,
+    ) -> Stream:
+        """A stream of what is recorded above ``position``; None: from now on. It ends before it
+        tells anything that ``check`` refuses with KeyRefused.
 
         Raises TooManyStreams, Unavailable.
         """
@@ -103,7 +111,7 @@ class Streams:
         except BaseException:
             self.leave()
             raise
-        return Stream(self, wanted, start)
+        return Stream(self, wanted, start, check)
 
     def leave(self) -> None:
         """Give a place back. For a stream, once."""
@@ -185,8 +193,15 @@ class Streams:
 class Stream:
     """One stream, as the body of an answer. Whoever serves it closes it, however it ends."""
 
-    def __init__(self, streams: Streams, wanted: NotificationFilter, position: int) -> None:
+    def __init__(
+        self,
+        streams: Streams,
+        wanted: NotificationFilter,
+        position: int,
+        check: Callable[[], None],
+    ) -> None:
         self._streams = streams
+        self._check = check
         self._wanted = wanted
         self._position = position
         self._left = False
@@ -210,6 +225,16 @@ class Stream:
         if not left:
             self._streams.leave()
 
+    def _is_refused(self) -> bool:
+        """Whether its key works no more. While that cannot be known, nothing can be read either."""
+        try:
+            self._check()
+        except KeyRefused:
+            return True
+        except CofferError:
+            pass
+        return False
+
     def _all_parts(self) -> Iterator[bytes]:
         # An id alone is kept by the client, so that nothing is lost if it must come back before
         # the first notification.
@@ -219,7 +244,7 @@ class Stream:
         end_at, beat_at = now + MAX_STREAM_SECONDS, now + HEARTBEAT_SECONDS
         while now < end_at:
             top = self._streams.wait(self._position, min(end_at, beat_at))
-            if top is None:
+            if top is None or self._is_refused():
                 return
             if top > self._position:
                 found, self._position = self._streams.read(self._wanted, self._position, top)

@@ -13,7 +13,7 @@ import re
 import secrets
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Final, Protocol
 
@@ -71,6 +71,11 @@ class ApiKey:
     revoked_by: str | None = None
     last_used_at: datetime | None = None
 
+    def is_listed(self, now: datetime) -> bool:
+        """Whether it works, or ended not long ago."""
+        ends = [moment for moment in (self.revoked_at, self.expires_at) if moment is not None]
+        return not ends or min(ends) > now - timedelta(days=LISTED_DAYS)
+
     def works(self, now: datetime) -> bool:
         """Whether it opens anything at ``now``."""
         return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
@@ -83,7 +88,7 @@ class Keys(Protocol):
         """The key of this id, whether it works or not."""
 
     def all(self) -> list[ApiKey]:
-        """All keys, the newest first, at most MAX_KEYS."""
+        """All that work, and those that ended within LISTED_DAYS, the newest first."""
 
     def add(self, key: ApiKey) -> None:
         """Keep a new one. Raises LimitExceeded."""
@@ -96,7 +101,10 @@ class Keys(Protocol):
 
 
 MAX_KEYS: Final = 10_000
-"""How many are kept, the revoked ones too."""
+"""How many that work there are at most."""
+
+LISTED_DAYS: Final = 90
+"""How long a key that has ended is listed. It is kept for good: events name it."""
 
 
 def new_key(
@@ -173,7 +181,7 @@ def key_not_found(key_id: str) -> KeyNotFound:
 def too_many_keys() -> LimitExceeded:
     """The error for one key too many."""
     return LimitExceeded(
-        f"There are {MAX_KEYS:,} keys already, the most there can be.", limit="keys"
+        f"There are {MAX_KEYS:,} keys that work, the most there can be: revoke some.", limit="keys"
     )
 
 

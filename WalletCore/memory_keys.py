@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 
 from WalletCore.keys import MAX_KEYS, ApiKey, key_not_found, too_many_keys
 
@@ -22,15 +22,16 @@ class MemoryKeys:
 
     def all(self) -> list[ApiKey]:
         """See Keys."""
+        now = datetime.now(UTC)
         with self._lock:
-            return sorted(
-                self._keys.values(), key=lambda key: (key.created_at, key.id), reverse=True
-            )
+            listed = [key for key in self._keys.values() if key.is_listed(now)]
+        return sorted(listed, key=lambda key: (key.created_at, key.id), reverse=True)
 
     def add(self, key: ApiKey) -> None:
         """See Keys."""
+        now = datetime.now(UTC)
         with self._lock:
-            if len(self._keys) >= MAX_KEYS:
+            if sum(one.works(now) for one in self._keys.values()) >= MAX_KEYS:
                 raise too_many_keys()
             self._keys[key.id] = key
 

@@ -28,6 +28,9 @@ MAX_ASKED_AFTER_DONE_SECONDS: Final = 5
 MAX_ID_MILLISECONDS: Final = 2**48 - 1
 """The last moment that a UUIDv7 can name."""
 
+_BITS_BELOW_MILLISECONDS: Final = 80
+"""Of a UUIDv7."""
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
@@ -133,10 +136,22 @@ def decode_place(cursor: str) -> Place:
         ) from None
 
 
+def veiled(rest: Place, start: Place, last: Place) -> Place:
+    """A place for the cursor where that of ``rest`` would name an entry of somebody else.
+
+    ``last``: of the last entry that was found between ``start`` and ``rest``, otherwise ``start``.
+    From the end of the millisecond of ``rest`` on some entries are looked at twice, and none is
+    found twice. More entries in one millisecond than are looked at would be no way forward.
+    """
+    end_of_millisecond = UUID(int=rest[0].int | (1 << _BITS_BELOW_MILLISECONDS) - 1)
+    hidden = min((end_of_millisecond, LAST_PLACE[1]), last)
+    return hidden if hidden < start else rest
+
+
 def _id_at(moment: datetime, seconds: int) -> UUID:
     """The smallest UUIDv7 of ``seconds`` after ``moment``: 48 bits of milliseconds come first.
 
     https://www.rfc-editor.org/rfc/rfc9562#name-uuid-version-7
     """
     milliseconds = (moment - _EPOCH) // _MILLISECOND + seconds * 1000
-    return UUID(int=min(max(milliseconds, 0), MAX_ID_MILLISECONDS) << 80)
+    return UUID(int=min(max(milliseconds, 0), MAX_ID_MILLISECONDS) << _BITS_BELOW_MILLISECONDS)

@@ -70,7 +70,7 @@ MASK: Final = "***"
 _SECRET_FIELDS: Final = frozenset(
     {"authorization", "cookie", "idempotency_key", "password", "secret", "token"}
 )
-_PLAIN_FIELDS: Final = frozenset({"timestamp", "level", "event", "method", "rule", "request_id"})
+_PLAIN_FIELDS: Final = frozenset({"timestamp", "level", "event", "method", "rule"})
 """Fields of our own lines that hold no free text, so that looking costs nothing there."""
 
 _SECRET_IN_URL: Final = re.compile(r"(\b\w+://[^\s:/@]*):[^\s@/]+@")
@@ -78,7 +78,7 @@ _SECRET_IN_PAIR: Final = re.compile(
     r"(?i)\b(password|passwd|secret|token|authorization)(['\"]?\s*[=:]\s*)"
     r"('[^']*'|\"[^\"]*\"|(?:bearer\s+|basic\s+)?[^\s,;&)'\"]+)"
 )
-_API_KEY: Final = re.compile(r"\bck_([0-9a-f]{1,16})_[A-Za-z0-9_-]+")
+_API_KEY: Final = re.compile(r"ck_([0-9a-f]{1,16})_[A-Za-z0-9_-]+")
 _TOKEN: Final = re.compile(r"\beyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
 _PASSWORD_HASH: Final = re.compile(r"\$argon2[a-z]{1,2}\$[^\s'\"]+")
 _MARKS: Final = (":", "=", "ck_", "eyJ", "$argon2")

@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 _SECRETS: Final = {
-    "an API key": re.compile(r"\bck_[0-9a-f]{16}_[A-Za-z0-9_-]{43}"),
+    "an API key": re.compile(r"ck_[0-9a-f]{16}_[A-Za-z0-9_-]{43}"),
     "a token": re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}"),
     "a password's hash": re.compile(r"\$argon2id\$v="),
     "a URL's password": re.compile(r"\b\w+://[^\s:/@]*:(?!\*\*\*@)[^\s@/\"]+@"),

@@ -162,6 +162,12 @@ class BulkRoutes:
             if not part:
                 break
             renew()
+            try:
+                # It may have been revoked while the client sent what it liked.
+                caller.check()
+            except CofferError as error:
+                broken = error
+                part = [(place, error, where) for place, _, where in part]
             results = do_each(caller, part, key, dry_run=dry_run)
             done += sum(result.status < FIRST_ERROR_STATUS for result in results)
             if all(result.status == Unavailable.status for result in results):

@@ -61,7 +61,7 @@ class KeyRoutes:
     def list_keys(self, caller: Caller) -> Document:
         """List the API keys
 
-        All of them, the newest first, the revoked ones too; nothing of their secrets.
+        The newest first, also those that ended within 90 days; nothing of their secrets.
         """
         return {"items": [key_document(key) for key in caller.store.keys.all()]}
 

@@ -117,7 +117,7 @@ class NotificationRoutes:
         position: int | None = None
         if given is not None:
             (position,) = decode_cursor(FOLLOWING, given, int)
-        stream = self._streams.open(caller.own(query.wanted()), position)
+        stream = self._streams.open(caller.own(query.wanted()), position, caller.check)
         response = Response(stream, content_type=EVENT_STREAM_TYPE)
         # nginx would collect what is sent.
         response.headers["X-Accel-Buffering"] = "no"

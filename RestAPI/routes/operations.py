@@ -133,9 +133,11 @@ class OperationRoutes:
 
         In full, or in part as often as something is left of it; of a movement between two wallets
         both sides. It is refused when the money is gone, unless `allow_negative` says otherwise.
-        That is for keys with the scope admin. The answer is the new operation, of the wallet that
+        That is for keys with the scope admin; reversing at all is for keys that are not limited to
+        an owner. The answer is the new operation, of the wallet that
         gives.
         """
+        caller.require_no_owner("A reversal")
         if body.allow_negative:
             caller.require(Scope.ADMIN, "allow_negative")
         command = Reverse(

@@ -128,10 +128,12 @@ class WalletRoutes:
         """Rename a wallet, set its metadata and limits, freeze, unfreeze or close it
 
         A closed wallet stays closed, and its history stays readable. Limits are for keys with the
-        scope admin.
+        scope admin, and the status is for keys that are not limited to an owner.
         """
         sent = body.model_fields_set
         _require_admin_of_limits(caller, sent)
+        if "status" in sent:
+            caller.require_no_owner("The status of a wallet")
         command = UpdateWallet(
             wallet_id=wallet_id,
             name=body.name if "name" in sent else UNSET,

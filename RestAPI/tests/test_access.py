@@ -187,3 +187,28 @@ def test_open_access_asks_for_nothing() -> None:
                 answer = client.open(path_of(rule), method=method)
                 assert answer.status_code not in (401, 403), (method, rule)
                 answer.close()
+
+
+@pytest.mark.parametrize(
+    ("remote", "status"),
+    [
+        ("127.0.0.1", 200),
+        ("127.9.9.9", 200),
+        ("::1", 200),
+        ("", 200),
+        ("/run/x.sock", 200),
+        ("192.0.2.1", 401),
+        ("2001:db8::1", 401),
+        ("::ffff:192.0.2.1", 401),
+    ],
+)
+def test_open_access_is_for_this_machine_whatever_the_server_listens_on(
+    remote: str, status: int
+) -> None:
+    settings = SETTINGS.model_copy(update={"access": None, "bootstrap_key": None})
+    with memory_store() as store:
+        client = create_app(settings, store).test_client()
+        for path in (f"{API}/wallets", "/metrics"):
+            answer = client.get(path, environ_overrides={"REMOTE_ADDR": remote})
+            assert answer.status_code == status, path
+        assert client.get("/ping", environ_overrides={"REMOTE_ADDR": remote}).status_code == 200

@@ -120,3 +120,16 @@ def test_a_page_of_another_origin_may_not() -> None:
     with service() as world:
         answer = world.call("GET", WALLETS, BOOTSTRAP, Origin="https://app.example")
         assert "Access-Control-Allow-Origin" not in answer.headers
+
+
+@pytest.mark.parametrize("path", ["//api/v1/wallets", "///api/v1/wallets", "api/v1/wallets"])
+def test_a_path_has_one_slash_in_front_or_is_none(path: str) -> None:
+    # Werkzeug takes all of these for the same; so a page of another site, and whoever asks too
+    # often, would get past everything that goes by the path.
+    with service(access="open") as world:
+        client = world.app.test_client()
+        before = len(client.get(WALLETS).get_json()["items"])
+        for headers in ({}, {"Host": "evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
+            answer = client.post(WALLETS, headers=headers, environ_overrides={"PATH_INFO": path})
+            assert (answer.status_code, answer.get_json()["code"]) == (404, "not_found")
+        assert len(client.get(WALLETS).get_json()["items"]) == before

@@ -146,3 +146,21 @@ def test_what_is_no_key_is_not_looked_up(text: str) -> None:
     keys = CountedKeys()
     assert KeyRing(keys).open_with(text) is None
     assert not keys.asked
+
+
+def test_a_key_that_is_revoked_while_it_is_looked_up_is_not_kept() -> None:
+    class RevokedMeanwhile(CountedKeys):
+        """The first look reads the key just before it is revoked."""
+
+        def find(self, key_id: str) -> ApiKey | None:
+            found = super().find(key_id)
+            if self.asked["find"] == 1:
+                self.revoke(key_id, "shell", datetime.now(UTC))
+                ring.forget(key_id)
+            return found
+
+    keys = RevokedMeanwhile()
+    _, text = made(keys)
+    ring = KeyRing(keys)
+    assert ring.open_with(text) is not None
+    assert ring.open_with(text) is None

@@ -75,6 +75,12 @@ def test_open_access_starts_with_a_warning(tmp_path: Path) -> None:
         assert "access_is_open" in server.log.read_text()
 
 
+def test_a_proxy_and_open_access_by_default_do_not_go_together() -> None:
+    done = run("server", COFFER_DATABASE_URL="memory://", COFFER_TRUSTED_PROXIES="127.0.0.1")
+    assert done.returncode == 2
+    assert "COFFER_ACCESS=keys" in done.stderr
+
+
 def test_memory_has_nothing_to_migrate_and_nothing_to_verify() -> None:
     assert run("migrate", COFFER_DATABASE_URL="memory://").returncode == 0
     done = run("verify", COFFER_DATABASE_URL="memory://")

@@ -33,7 +33,6 @@ def test_what_belongs_to_others_is_not_there(world: World) -> None:
             for method, path, body in (
                 ("GET", "", None),
                 ("PATCH", "", {"name": "mine"}),
-                ("PATCH", "", {"status": "frozen"}),
                 ("GET", "/balance", None),
                 ("GET", "/balance?at=2030-01-01T00:00:00Z", None),
                 ("POST", "/operation", ORDER),
@@ -45,7 +44,6 @@ def test_what_belongs_to_others_is_not_there(world: World) -> None:
             )
         ),
         ("GET", f"{API}/operations/{operation}", None),
-        ("POST", f"{API}/operations/{operation}/reversal", {}),
         ("GET", f"{API}/transfers/{transfer}", None),
         ("POST", f"{API}/transfers", mixed),
         ("POST", f"{API}/transfers", back),
@@ -100,12 +98,14 @@ def test_an_owners_key_does_everything_with_what_is_its_own(world: World) -> Non
     assert {wallet["id"] for wallet in listed} == {one, two}
     found = world.call("GET", f"{API}/operations", key).get_json()["items"]
     assert {item["wallet_id"] for item in found} == {one, two}
-    assert world.call("POST", f"{API}/operations/{leg}/reversal", key, {}).status_code == 201
     message = {"user_id": "alice", "description": "hi"}
     sent = world.call("POST", f"{API}/events", key, message)
     assert sent.status_code == 201
     path = f"{API}/events/{sent.get_json()['event_id']}"
     assert world.call("PUT", path, key, {"status": "Processed"}).status_code == 200
+    told = world.call("GET", path, key).get_json()
+    assert {"actor", "actoraddress"}.isdisjoint(told)
+    assert world.call("GET", path, BOOTSTRAP).get_json()["actor"].startswith("key:")
 
 
 def test_the_side_of_a_movement_that_is_ones_own(world: World) -> None:
@@ -120,7 +120,7 @@ def test_the_side_of_a_movement_that_is_ones_own(world: World) -> None:
         "TRANSFER_IN",
         "3.00",
     )
-    assert world.call("POST", f"{path}/reversal", key, {}).status_code == 404
+    assert world.call("POST", f"{path}/reversal", key, {}).status_code == 403
 
 
 @pytest.mark.parametrize(
@@ -142,6 +142,25 @@ def test_what_names_others_is_refused(world: World, method: str, path: str, body
     answer = world.call(method, API + path, key, body)
     assert (answer.status_code, answer.get_json()["code"]) == (403, "not_allowed")
     assert "bob" not in answer.get_json()["detail"]
+
+
+def test_what_others_have_decided_an_owner_does_not_undo(world: World) -> None:
+    key, wallet = world.key(Scope.READ, Scope.WRITE, owner="alice"), world.wallet("alice")
+    path = f"{API}/wallets/{wallet}"
+    assert world.call("PATCH", path, BOOTSTRAP, {"status": "frozen"}).status_code == 200
+    operations = world.call("GET", f"{path}/operations", key).get_json()
+    reversal = f"{API}/operations/{operations['items'][0]['id']}/reversal"
+    # The same for what there is not, so that nothing is told.
+    for method, asked, body in (
+        ("PATCH", path, {"status": "active"}),
+        ("PATCH", f"{API}/wallets/{UNKNOWN}", {"status": "active"}),
+        ("POST", reversal, {}),
+        ("POST", f"{API}/operations/{UNKNOWN}/reversal", {}),
+    ):
+        answer = world.call(method, asked, key, body)
+        assert (answer.status_code, answer.get_json()["code"]) == (403, "not_allowed")
+    assert world.call("GET", path, key).get_json()["status"] == "frozen"
+    assert world.call("PATCH", path, key, {"name": "mine"}).status_code == 200
 
 
 def test_limits_and_shortfalls_are_for_admins(world: World) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Connection, func, insert, select, text, update
+from sqlalchemy import Connection, func, insert, or_, select, text, update
 
-from WalletCore.keys import MAX_KEYS, ApiKey, Scope, key_not_found, too_many_keys
+from WalletCore.keys import LISTED_DAYS, MAX_KEYS, ApiKey, Scope, key_not_found, too_many_keys
 from WalletCore.postgres.notifications import Read
 from WalletCore.postgres.tables import api_keys
 
@@ -16,7 +16,17 @@ _LOCK: Final = text("SELECT pg_advisory_xact_lock(hashtextextended('coffer.api_k
 """So that two who count at the same moment do not both find one place left."""
 
 _FIND: Final = select(api_keys).where(api_keys.c.id == text(":key_id"))
-_ALL: Final = select(api_keys).order_by(api_keys.c.created_at.desc(), api_keys.c.id.desc())
+_ENDED: Final = func.least(api_keys.c.revoked_at, api_keys.c.expires_at)
+"""When it ended or will end; NULL: never. LEAST leaves NULLs out."""
+
+_WORKING: Final = (
+    select(func.count()).select_from(api_keys).where(or_(_ENDED.is_(None), func.now() < _ENDED))
+)
+_ALL: Final = (
+    select(api_keys)
+    .where(or_(_ENDED.is_(None), func.now() - timedelta(days=LISTED_DAYS) < _ENDED))
+    .order_by(api_keys.c.created_at.desc(), api_keys.c.id.desc())
+)
 
 
 class PostgresKeys:
@@ -43,8 +53,7 @@ class PostgresKeys:
             connection = connection.execution_options(isolation_level="READ COMMITTED")
             with connection.begin():
                 connection.execute(_LOCK)
-                count = connection.execute(select(func.count()).select_from(api_keys)).scalar_one()
-                if count >= MAX_KEYS:
+                if connection.execute(_WORKING).scalar_one() >= MAX_KEYS:
                     raise too_many_keys()
                 connection.execute(
                     insert(api_keys).values(

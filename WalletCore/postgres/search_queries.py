@@ -31,6 +31,7 @@ from WalletCore.search import (
     encode_place,
     has_scalar,
     place_of,
+    veiled,
 )
 
 WALKED_ENTRIES: Final = 10_000
@@ -137,6 +138,9 @@ def search_entries(
             if rare is not None:
                 found += rare
                 rest = None
+        if rest is not None and wanted.owner is not None and not rows[-1][-2]:
+            last = place_of(entry_of_row(found[-1])) if found else place
+            rest = veiled(rest, place, last)
     operations = [_operation(row, currencies) for row in found[: page.limit]]
     if len(found) > page.limit:
         rest = place_of(entry_of_row(found[page.limit - 1]))

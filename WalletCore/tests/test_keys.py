@@ -16,6 +16,7 @@ from testkit.ledgers import memory_store, postgres_store
 from WalletCore import keys as keys_module
 from WalletCore.domain.errors import KeyNotFound, LimitExceeded
 from WalletCore.keys import (
+    LISTED_DAYS,
     MAX_TOKEN_CHARACTERS,
     ApiKey,
     Keys,
@@ -117,6 +118,22 @@ def test_there_are_not_more_than_so_many(keys: Keys, monkeypatch: pytest.MonkeyP
     with pytest.raises(LimitExceeded, match=f"{keys_module.MAX_KEYS:,}"):
         keys.add(made())
     assert len(keys.all()) == 3
+    # What has ended counts no more.
+    keys.revoke(keys.all()[0].id, "shell", datetime.now(UTC))
+    keys.add(made())
+
+
+def test_a_key_that_ended_long_ago_is_not_listed(keys: Keys) -> None:
+    now = datetime.now(UTC)
+    just, long_ago = timedelta(days=LISTED_DAYS - 1), timedelta(days=LISTED_DAYS + 1)
+    recent, old = made(expires_at=now - just), made(expires_at=now - long_ago)
+    revoked, forgotten, works = made(), made(expires_at=now + just), made()
+    for key in (recent, old, revoked, forgotten, works):
+        keys.add(key)
+    keys.revoke(revoked.id, "shell", now - just)
+    keys.revoke(forgotten.id, "shell", now - long_ago)
+    assert {key.id for key in keys.all()} == {recent.id, revoked.id, works.id}
+    assert keys.find(old.id) == old
 
 
 def test_the_database_keeps_no_key_that_cannot_be(fresh_postgres_url: str) -> None:

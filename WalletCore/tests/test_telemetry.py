@@ -121,6 +121,14 @@ def test_secrets_are_masked(text: str) -> None:
     assert "ValueError" in stream.text()
 
 
+@pytest.mark.parametrize("before", ["", "/api/v1/keys/", "/api/v1/keys", "\\x01", "_"])
+@pytest.mark.parametrize("field", ["path", "request_id", "error"])
+def test_the_secret_of_an_api_key_is_masked_wherever_it_stands(before: str, field: str) -> None:
+    stream = configured()
+    telemetry.get_logger().info("request", **{field: f"{before}ck_{'0' * 16}_{'A' * 43}"})
+    assert stream.lines()[0][field] == f"{before}ck_{'0' * 16}_***"
+
+
 def test_masking_takes_no_longer_than_the_text_is() -> None:
     """A long word took seconds once; a worker with a message of that size lost its heartbeat."""
     text = "x" * 1_000_000 + ":"
