@@ -12,6 +12,7 @@ import ctypes
 import fcntl
 import http.client
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -23,7 +24,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from WalletCore.local_postgres import LocalPostgres, LocalPostgresError
-from WalletCore.settings import Settings, load_settings
+from WalletCore.settings import MIN_JWT_SECRET_BYTES, Settings, load_settings
 
 ROOT = Path(__file__).resolve().parent
 PROGRAMS = {
@@ -34,6 +35,7 @@ PROGRAMS = {
 """The programs of the service by name, each with the arguments of its Python. In memory the first
 one does everything."""
 
+JWT_SECRET_FILE = "jwt.secret"  # noqa: S105 - its name
 READY_TIMEOUT_SECONDS = 60.0
 STOP_TIMEOUT_SECONDS = 10.0
 PROBE_TIMEOUT_SECONDS = 2.0
@@ -120,7 +122,9 @@ def run(settings: Settings) -> int:
         port = _free_port(settings.host, settings.port)
         address = f"http://{_reachable_host(settings.host)}:{port}"
         with _postgres(settings) as postgres, contextlib.closing(supervisor):
-            environment = _environment(postgres, COFFER_PORT=str(port), **_side_ports(settings))
+            environment = _environment(
+                postgres, COFFER_PORT=str(port), **_side_ports(settings), **_secret(settings)
+            )
             if not settings.in_memory:
                 _migrate(environment)
             (first, arguments), *others = PROGRAMS.items()
@@ -210,6 +214,22 @@ def _alone(settings: Settings) -> Iterator[None]:
         file.write(f"process {os.getpid()}, port {settings.port}")
         file.flush()
         yield
+
+
+def _secret(settings: Settings) -> dict[str, str]:
+    """The secret that signs the tokens of the shop: the one that is set, or one that is made once
+    and kept beside the data, for its owner's eyes only.
+    """
+    if settings.jwt_secret is not None or settings.in_memory:
+        return {}
+    file = settings.data_dir / JWT_SECRET_FILE
+    if not file.exists():
+        new = file.with_name(file.name + ".new")
+        new.unlink(missing_ok=True)
+        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as opened:
+            opened.write(secrets.token_urlsafe(MIN_JWT_SECRET_BYTES))
+        new.replace(file)
+    return {"COFFER_JWT_SECRET": file.read_text().strip()}
 
 
 def _side_ports(settings: Settings) -> dict[str, str]:

@@ -9,7 +9,7 @@ from RestAPI.addresses import ClientAddress
 from RestAPI.cors import Cors
 from WalletCore.command_line import CannotRun
 from WalletCore.keys import ApiKey, bootstrap_key
-from WalletCore.settings import Settings
+from WalletCore.settings import MIN_JWT_SECRET_BYTES, Settings
 from WalletCore.telemetry import get_logger
 
 
@@ -60,6 +60,16 @@ def require_a_key(settings: Settings, has_working_key: Callable[[], bool]) -> No
         "There is no API key that works, so nobody could come in. Make one: python -m RestAPI keys "
         "create NAME --scope admin; or set COFFER_BOOTSTRAP_KEY."
     )
+
+
+def require_secret(settings: Settings) -> None:
+    """Refuse to serve a shop whose tokens nobody could sign. Raises CannotRun."""
+    if settings.jwt_secret is None and not settings.in_memory:
+        raise CannotRun(
+            f"COFFER_JWT_SECRET is not set: {MIN_JWT_SECRET_BYTES} bytes or more, the same for "
+            "every process, which sign the tokens of the shop. Make one with python -c 'import "
+            "secrets; print(secrets.token_urlsafe(32))'; make run and make up do so by themselves."
+        )
 
 
 def bootstrap_of(settings: Settings) -> ApiKey | None:

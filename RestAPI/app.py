@@ -18,7 +18,8 @@ from RestAPI.endpoint import View
 from RestAPI.entrance import Entrance, Throttle
 from RestAPI.long_answers import LongAnswers
 from RestAPI.openapi import build_document
-from RestAPI.problems import InternalError, as_error, problem_response
+from RestAPI.passwords import Passwords
+from RestAPI.problems import InternalError, as_error
 from RestAPI.rate_limits import RateLimits, open_rate_limits
 from RestAPI.routes.bulk import BULK, BulkRoutes
 from RestAPI.routes.events import EVENTS_PATH, EventRoutes
@@ -34,10 +35,20 @@ from RestAPI.routes.notifications import (
 from RestAPI.routes.operations import OPERATIONS_PATH, OperationRoutes
 from RestAPI.routes.outside import STATIC_FOLDER, HealthRoutes, PageRoutes
 from RestAPI.routes.search import SearchRoutes
+from RestAPI.routes.shop import (
+    AUTH_PATH,
+    BUY_PATH,
+    INFO_PATH,
+    ITEMS_PATH,
+    SEND_PATH,
+    ShopRoutes,
+)
 from RestAPI.routes.statements import StatementRoutes
 from RestAPI.routes.transfers import TRANSFERS_PATH, TransferRoutes
 from RestAPI.routes.wallets import WALLETS_PATH, WalletRoutes
 from RestAPI.scopes import NEEDED, Guard, Needed
+from RestAPI.shop import Accounts, Prices
+from RestAPI.shop_errors import error_response
 from RestAPI.streams import Streams
 from WalletCore.settings import Settings
 from WalletCore.store import Store
@@ -115,7 +126,9 @@ class Application(Flask):
             environ = current.environ
             environ[RULE] = current.url_rule.rule
             needed = self.needed[current.url_rule.endpoint]
-            if not isinstance(needed, Guard):
+            if needed is Guard.TOKEN:
+                environ[CALLER] = self._authentication.customer(environ)
+            elif not isinstance(needed, Guard):
                 environ[CALLER] = self._authentication.caller(environ, needed)
         return super().dispatch_request()
 
@@ -136,6 +149,7 @@ def create_app(settings: Settings, store: Store) -> Application:
     _add(app, "POST", KEYS_PATH, keys.create_key)
     _add(app, "GET", KEYS_PATH, keys.list_keys)
     _add(app, "DELETE", f"{KEYS_PATH}/<key_id>", keys.revoke_key)
+    _add_shop(app, store, authentication)
     _add_service(app, store)
 
     app.register_error_handler(Exception, _answer_error)
@@ -213,10 +227,30 @@ def _add_service(app: Application, store: Store) -> None:
     _add(app, "GET", "/docs", pages.docs)
 
 
+def _add_shop(app: Application, store: Store, authentication: Authentication) -> None:
+    """The merch shop, and its administration."""
+    prices = Prices(store)
+    shop = ShopRoutes(authentication, Accounts(store, Passwords()), prices)
+    _add(app, "POST", AUTH_PATH, shop.log_in)
+    _add(app, "GET", INFO_PATH, shop.get_info)
+    _add(app, "POST", SEND_PATH, shop.send_coin)
+    _add(app, "GET", BUY_PATH, shop.buy)
+    _without_head(app, shop.buy)
+    _add(app, "GET", ITEMS_PATH, shop.list_items)
+    _add(app, "PUT", f"{ITEMS_PATH}/<item>", shop.set_price)
+
+
 def _add(app: Application, method: str, rule: str, view: View) -> None:
     """Serve ``view`` at ``rule``; HEAD comes with GET. Raises KeyError if nothing says to whom."""
     app.needed[view.__name__] = NEEDED[method, rule]
     app.add_url_rule(rule, view.__name__, view, methods=[method], provide_automatic_options=False)
+
+
+def _without_head(app: Application, view: View) -> None:
+    """What a GET changes, a HEAD must not."""
+    for rule in app.url_map.iter_rules(view.__name__):
+        if rule.methods is not None:
+            rule.methods.discard("HEAD")
 
 
 def _answer_error(raised: Exception) -> Response:
@@ -226,4 +260,4 @@ def _answer_error(raised: Exception) -> Response:
         request_id: Any = request.environ.get(REQUEST_ID)
         with suppress(*LOG_FAILURES):
             get_logger().error("request_failed", request_id=request_id, exc_info=raised)
-    return problem_response(error, raised)
+    return error_response(error, request.path, raised)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import secrets
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
+from uuid import UUID
 
 from RestAPI.access import bootstrap_of, is_near, is_open
 from RestAPI.caller import Caller
 from RestAPI.entrance import ADDRESS, Throttle
 from RestAPI.key_ring import KeyRing
 from RestAPI.owned import OwnedStore, Owners
-from RestAPI.problems import KeyMissing, KeyRefused, ScopeMissing
+from RestAPI.problems import KeyMissing, KeyRefused, ScopeMissing, TokenMissing
 from RestAPI.reading import OPEN_SCOPE, parse_traceparent
+from RestAPI.tokens import Tokens
+from WalletCore.domain.errors import Unavailable
 from WalletCore.domain.origin import OPEN_ACTOR, Origin
 from WalletCore.keys import ALL_SCOPES, ApiKey, Scope
-from WalletCore.settings import Settings
+from WalletCore.settings import MIN_JWT_SECRET_BYTES, Settings
 from WalletCore.store import Store
 
 if TYPE_CHECKING:
@@ -23,13 +28,23 @@ if TYPE_CHECKING:
 KEY_ID: Final = "coffer.key_id"
 """The id of the key that a request came with, in its environment, for the log."""
 
+_NOBODY: Final[frozenset[Scope]] = frozenset()
+
 _SCHEME: Final = "bearer"
+
+
+@dataclass(frozen=True, slots=True)
+class Customer(Caller):
+    """A user of the shop, who has logged in."""
+
+    wallet_id: UUID
 
 
 class Authentication:
     """Asks for keys unless access is open."""
 
     def __init__(self, settings: Settings, store: Store, throttle: Throttle) -> None:
+        self._tokens = tokens_of(settings)
         self._store = store
         self._throttle = throttle
         self._owners = Owners(store)
@@ -55,21 +70,71 @@ class Authentication:
         store = self._store
         if key.owner is not None:
             store = OwnedStore(store, key.owner, self._owners)
-        return Caller(store, origin, key.scopes, key.id, partial(_check, self.ring, key))
+        check = partial(_check, self.ring, key)
+        return Caller(store, origin, key.scopes, key.id, check=check)
 
     def _opened(self, ring: KeyRing, environ: WSGIEnvironment) -> ApiKey:
         """The key that the request came with. Who sends wrong ones all the time is told to wait;
         a right one always opens. Raises KeyMissing, KeyRefused, TooManyRequests, Unavailable.
         """
-        given: str | None = environ.get("HTTP_AUTHORIZATION")
-        if given is None:
+        token = _bearer(environ)
+        if token is None:
             raise KeyMissing("Send an API key: Authorization: Bearer ck_...")
-        scheme, _, token = given.partition(" ")
-        key = ring.open_with(token.strip()) if scheme.lower() == _SCHEME else None
+        key = ring.open_with(token)
         if key is None:
             self._throttle.failed(environ)
             raise _refused()
         return key
+
+    @property
+    def tokens(self) -> Tokens:
+        """Those of the shop. Raises Unavailable."""
+        if self._tokens is None:
+            raise Unavailable("The shop is closed: it needs a COFFER_JWT_SECRET.")
+        return self._tokens
+
+    def customer(self, environ: WSGIEnvironment) -> Customer:
+        """Which user of the shop asks. Raises TokenMissing, TokenInvalid, Unavailable."""
+        token = _bearer(environ)
+        if token is None:
+            raise TokenMissing("Log in with POST /api/auth, and send Authorization: Bearer token.")
+        claims = self.tokens.verify(token)
+        # Not limited to an owner: what is paid goes to the merchant's wallet.
+        actor = f"user:{claims.username}"
+        return Customer(self._store, self.origin(environ, actor), _NOBODY, actor, claims.wallet_id)
+
+    def origin(self, environ: WSGIEnvironment, actor: str) -> Origin:
+        """Of a request by ``actor``."""
+        return Origin(actor, environ[ADDRESS], None, parse_traceparent(environ))
+
+    def before_password(self, environ: WSGIEnvironment) -> None:
+        """Raises TooManyRequests where there were many wrong ones of this address."""
+        self._throttle.may_try(environ)
+
+    def wrong_password(self, environ: WSGIEnvironment) -> None:
+        """Count it. Raises TooManyRequests if there were many of this address."""
+        self._throttle.failed(environ)
+
+
+def tokens_of(settings: Settings) -> Tokens | None:
+    """What issues the shop's tokens. A store in the memory of one process needs no secret that
+    outlives it; where there is none elsewhere, there is no shop.
+    """
+    secret = settings.jwt_secret.get_secret_value() if settings.jwt_secret else None
+    if secret is None and settings.in_memory:
+        secret = secrets.token_urlsafe(MIN_JWT_SECRET_BYTES)
+    if secret is None:
+        return None
+    return Tokens(secret, settings.previous_jwt_secrets, ttl_seconds=settings.jwt_ttl_seconds)
+
+
+def _bearer(environ: WSGIEnvironment) -> str | None:
+    """The text of ``Authorization: Bearer``; empty for another scheme."""
+    given: str | None = environ.get("HTTP_AUTHORIZATION")
+    if given is None:
+        return None
+    scheme, _, token = given.partition(" ")
+    return token.strip() if scheme.lower() == _SCHEME else ""
 
 
 def _check(ring: KeyRing, key: ApiKey) -> None:

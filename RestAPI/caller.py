@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from WalletCore.domain.commands import Command
@@ -33,7 +33,7 @@ class Caller:
     origin: Origin
     scopes: frozenset[Scope]
     key_scope: str
-    check: Callable[[], None] = no_check
+    check: Callable[[], None] = field(default=no_check, kw_only=True)
 
     def execute(
         self, command: Command, key: IdempotencyKey | None, *, dry_run: bool = False

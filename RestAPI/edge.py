@@ -12,12 +12,12 @@ from contextlib import suppress
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
-import orjson
 from uuid_utils import uuid7
 
 from RestAPI.authentication import KEY_ID
 from RestAPI.entrance import ADDRESS, Entrance
-from RestAPI.problems import PROBLEM_TYPE, as_error, problem_response
+from RestAPI.problems import as_error
+from RestAPI.shop_errors import error_response
 from WalletCore.telemetry import REQUEST_SECONDS, REQUESTS, get_logger
 
 if TYPE_CHECKING:
@@ -114,18 +114,13 @@ class Edge:
                 return []
             refusal = self._entrance.enter(environ, path)
             if refusal is not None:
-                return problem_response(refusal)(environ, start)
+                return error_response(refusal, path)(environ, start)
             return self._app(environ, start)
         except Exception as error:  # noqa: BLE001 - the last one who can still answer
             # Where not even the log works, the answer still does.
             with suppress(*LOG_FAILURES):
                 self._log.exception("request_failed", request_id=request_id)
-            body = orjson.dumps(as_error(error).problem())
-            start(
-                "500 Internal Server Error",
-                [("Content-Type", PROBLEM_TYPE), ("Content-Length", str(len(body)))],
-            )
-            return [body]
+            return error_response(as_error(error), path)(environ, start)
         finally:
             # What was done keeps its answer, though nobody reads the log or the disk is full.
             with suppress(*LOG_FAILURES):

@@ -50,6 +50,8 @@ class WriteQuery(Strict):
 OK: Final = 200
 CREATED: Final = 201
 FIRST_ERROR_STATUS: Final = 400
+REPLAYED_HEADER: Final = "Idempotency-Replayed"
+"""Says of an answer that it is the stored one of an earlier request."""
 DRY_RUN_HEADER: Final = "Coffer-Dry-Run"
 """Says of an answer that nothing was done."""
 
@@ -61,6 +63,8 @@ class Operation:
     ``path``: the model of the path's variables where they are no ids.
     ``query``, ``body``: the models of what comes in; ``body_may_be_empty``: no body at all counts
     as an empty object. ``idempotent``: it takes an Idempotency-Key and ``dry_run``.
+    ``keyed``: it takes an Idempotency-Key alone, with or without a body. ``shop``: its errors have
+    the shape of the shop, and a good answer of None is empty.
     ``repeatable``: doing it twice is the same as once; a key is checked, and not needed.
     ``max_body_bytes``: how long the body may be. ``models``: further ones that the body's schema
     refers to. ``parameters``: further ones, as OpenAPI describes them. ``responses``: the model
@@ -72,6 +76,7 @@ class Operation:
     """
 
     tag: str
+    shop: bool = False
     path: Model | None = None
     query: Model | None = None
     body: Model | None = None
@@ -80,6 +85,7 @@ class Operation:
     models: tuple[Model, ...] = ()
     idempotent: bool = False
     repeatable: bool = False
+    keyed: bool = False
     parameters: tuple[Document, ...] = ()
     responses: dict[int, Model | None]
     media_type: str = JSON_TYPE
@@ -98,7 +104,7 @@ class Operation:
         """
         # Looked up once here instead of once per request.
         query, body = self.query, self.body
-        idempotent, repeatable = self.idempotent, self.repeatable
+        idempotent, repeatable, keyed = self.idempotent, self.repeatable, self.keyed
         location, made = self.location, self.made
         body_may_be_empty, status = self.body_may_be_empty, next(iter(self.responses))
         max_bytes = self.max_body_bytes
@@ -115,6 +121,7 @@ class Operation:
             )
             if takes_caller:
                 arguments["caller"] = environ[CALLER]
+            data: object = None
             dry_run = False
             if query is not None:
                 arguments["query"] = _validated(query, parse_query(environ), "query")
@@ -129,6 +136,9 @@ class Operation:
                 elif repeatable:
                     parse_idempotency_key(environ, data, OPEN_SCOPE)
                     _validated(Strict, parse_query(environ), "query")
+            if keyed:
+                scope = environ[CALLER].key_scope
+                arguments["key"] = parse_idempotency_key(environ, data, scope)
             result = method(owner, **arguments)
             if isinstance(result, Outcome):
                 if dry_run:
@@ -180,7 +190,7 @@ def _outcome_response(outcome: Outcome, location: str | None, made: str) -> Resp
         outcome.body, outcome.status, content_type=JSON_TYPE if good else PROBLEM_TYPE
     )
     if outcome.replayed:
-        response.headers["Idempotency-Replayed"] = "true"
+        response.headers[REPLAYED_HEADER] = "true"
     if outcome.status == CREATED and location is not None:
         response.headers["Location"] = location + orjson.loads(outcome.body)[made]
     return response

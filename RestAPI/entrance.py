@@ -56,6 +56,14 @@ class Throttle:
         """Count a key or password that was wrong. Raises TooManyRequests if there were many."""
         self._take(environ, f"failed:{subscriber(environ[ADDRESS])}", FAILED_LOGINS, tell=False)
 
+    def may_try(self, environ: WSGIEnvironment) -> None:
+        """Whether another password may be tried from here, before it is looked at. Raises
+        TooManyRequests.
+        """
+        verdict = self._limits.look(f"failed:{subscriber(environ[ADDRESS])}", FAILED_LOGINS)
+        if not verdict.allowed:
+            raise too_many_requests(FAILED_LOGINS, verdict)
+
     def _take(
         self, environ: WSGIEnvironment, name: str, limit: Limit, *, tell: bool = True
     ) -> None:

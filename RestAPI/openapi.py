@@ -8,61 +8,40 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, Protocol
 
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 from werkzeug.routing import Map, Rule
 
-from RestAPI.endpoint import CREATED, Model, Operation, operation_of
+from RestAPI.endpoint import Model, Operation, operation_of
+from RestAPI.openapi_errors import (
+    Endpoint,
+    error_responses,
+    header_references,
+    problem_rows,
+)
 from RestAPI.openapi_parts import (
     DRY_RUN,
     HEADERS,
     IDEMPOTENCY_KEY,
     PROBLEM,
     SECURITY_SCHEMES,
+    SHOP_ERROR,
+    SHOP_ERROR_SCHEMA,
     UNUSED_KEY,
-)
-from RestAPI.problems import (
-    PROBLEM_TYPE,
-    PROBLEMS,
-    BadRequest,
-    BodyTooLarge,
-    CrossSiteRefused,
-    HostNotAllowed,
-    InternalError,
-    JsonInvalid,
-    KeyMissing,
-    KeyRefused,
-    RequestTimeout,
-    ScopeMissing,
-    TooManyRequests,
-    UnsupportedMediaType,
 )
 from RestAPI.reading import JSON_TYPE
 from RestAPI.schemas.examples import ANSWER_EXAMPLES, WALLET_EXAMPLE
 from RestAPI.schemas.fields import SHARED_MARK
 from RestAPI.schemas.shared import CURRENCY_PATTERN, SCHEMA_PREFIX, SHARED_SCHEMAS
 from RestAPI.schemas.values import UUID_PATTERN
-from RestAPI.scopes import Needed
-from WalletCore.domain.errors import (
-    CofferError,
-    IdempotencyKeyReused,
-    Invalid,
-    NotAllowed,
-    NotStorable,
-    OutcomeUnknown,
-    Overloaded,
-    Unavailable,
-    WalletBusy,
-)
+from RestAPI.scopes import Guard, Needed
 from WalletCore.domain.model import Document
 from WalletCore.domain.money import Currencies
 from WalletCore.keys import Scope
 
 CONTRACT_VERSION: Final = "1.0.0"
 """The version of the HTTP contract under ``/api/v1``."""
-
-API_PREFIX: Final = "/api/"
 
 _ANSWER = "serialization"
 _REQUEST = "validation"
@@ -83,7 +62,7 @@ scope that the key needs; a key that is limited to an owner finds the wallets of
 * **Events** of every change go to RabbitMQ, too: [asyncapi.yaml](/asyncapi.yaml) describes them.
 * **Pages**: `limit` items at most; `next_cursor` leads on.
 * **Problems** are `application/problem+json` ([RFC 9457](https://www.rfc-editor.org/rfc/rfc9457)) \
-with a stable `code`; each endpoint lists its own.
+with a stable `code`; each endpoint lists its own. Those of the shop have a shape of their own.
 
 <details><summary>All problems</summary>
 
@@ -103,6 +82,10 @@ _TAGS: Final = (
     ("Events", "The log of everything that happened, and messages of your own in it."),
     ("Notifications", "What people are told of the events."),
     ("Keys", "Who may use the service."),
+    (
+        "Shop",
+        "A merch shop for employees, with paths, shapes and errors of its own.",
+    ),
     ("Service", "How the service itself is doing."),
 )
 
@@ -113,14 +96,6 @@ class Guarded(Protocol):
     needed: dict[str, Needed]
     url_map: Map
     view_functions: dict[str, Any]
-
-
-class Endpoint(NamedTuple):
-    """Where an operation is served, and what it asks of its callers."""
-
-    rule: Rule
-    operation: Operation
-    needed: Needed
 
 
 class _Schemas(GenerateJsonSchema):
@@ -140,7 +115,7 @@ def build_document(app: Guarded, currencies: Currencies) -> Document:
     references, schemas = _model_schemas(operation for _, operation in rules)
     paths: dict[str, Document] = {}
     for rule, operation in rules:
-        path = re.sub(r"<([^<>]+)>", r"{\1}", rule.rule)
+        path = re.sub(r"<(?:[a-z]+:)?([^<>]+)>", r"{\1}", rule.rule)
         method = next(iter(rule.methods - {"HEAD", "OPTIONS"})) if rule.methods else "GET"
         summary = app.view_functions[rule.endpoint].__doc__ or rule.endpoint
         paths.setdefault(path, {})[method.lower()] = _describe(
@@ -154,7 +129,7 @@ def build_document(app: Guarded, currencies: Currencies) -> Document:
             "title": "Coffer",
             "version": CONTRACT_VERSION,
             "summary": "A self-hosted wallet service.",
-            "description": _INTRODUCTION.format(rows="\n".join(_problem_rows())),
+            "description": _INTRODUCTION.format(rows="\n".join(problem_rows())),
         },
         "servers": [{"url": "/", "description": "Where this document comes from."}],
         "tags": [{"name": name, "description": text} for name, text in _TAGS],
@@ -165,6 +140,7 @@ def build_document(app: Guarded, currencies: Currencies) -> Document:
                 **SHARED_SCHEMAS,
                 "CurrencyCode": _currency_schema(currencies),
                 "Problem": PROBLEM,
+                SHOP_ERROR_SCHEMA: SHOP_ERROR,
             },
             "headers": HEADERS,
             "securitySchemes": SECURITY_SCHEMES,
@@ -213,6 +189,8 @@ def _describe(
         # Role names beside a scheme that is none of OAuth: since OpenAPI 3.1. No page shows them.
         described["security"] = [{"ApiKey": [needed.value]}]
         description += f"\n\nScope: `{needed}`"
+    elif needed is Guard.TOKEN:
+        described["security"] = [{"ShopToken": []}]
     if description:
         described["description"] = description.strip()
     if operation.body:
@@ -269,6 +247,8 @@ def _parameters(
     if operation.idempotent:
         yield DRY_RUN
         yield IDEMPOTENCY_KEY
+    elif operation.keyed:
+        yield IDEMPOTENCY_KEY
     if operation.repeatable:
         yield UNUSED_KEY
     yield from operation.parameters
@@ -286,7 +266,6 @@ def _query_schema(described: Document) -> Document:
 def _responses(endpoint: Endpoint, references: Mapping[tuple[Model, str], Document]) -> Document:
     """The answers by status: good ones with their models, problems with their codes."""
     operation = endpoint.operation
-    possible = _errors_of(endpoint)
     responses: Document = {}
     for status, model in operation.responses.items():
         media: Document = {"schema": {"type": "string"}}
@@ -296,75 +275,14 @@ def _responses(endpoint: Endpoint, references: Mapping[tuple[Model, str], Docume
                 media["example"] = ANSWER_EXAMPLES[model.__name__]
         responses[str(status)] = {
             "description": HTTPStatus(status).phrase,
-            "headers": _header_references(status, operation),
+            "headers": header_references(status, operation),
             "content": {operation.media_type: media},
         }
+        if operation.shop and model is None:
+            del responses[str(status)]["content"]
         if operation.text_type is not None:
             responses[str(status)]["content"][operation.text_type] = {"schema": {"type": "string"}}
-    kinds: dict[int, list[type[CofferError]]] = {}
-    for kind in PROBLEMS:
-        if kind in possible:
-            kinds.setdefault(kind.status, []).append(kind)
-    for status, members in sorted(kinds.items()):
-        responses[str(status)] = {
-            "description": " ".join(f"`{kind.code}`: {_meaning(kind)}" for kind in members),
-            "headers": _header_references(status, operation),
-            "content": {
-                PROBLEM_TYPE: {
-                    "schema": {
-                        "allOf": [
-                            {"$ref": f"{SCHEMA_PREFIX}Problem"},
-                            {"properties": {"code": {"enum": [kind.code for kind in members]}}},
-                        ]
-                    },
-                    "examples": {
-                        kind.code: {"value": kind(_meaning(kind)).problem()} for kind in members
-                    },
-                }
-            },
-        }
-    return responses
-
-
-def _errors_of(endpoint: Endpoint) -> set[type[CofferError]]:
-    """The problems that an endpoint can answer: its own, and what follows from what it takes."""
-    rule, operation, needed = endpoint
-    kinds: set[type[CofferError]] = {InternalError, *operation.errors}
-    if rule.arguments or operation.query or operation.body:
-        kinds |= {Invalid, BadRequest}
-    if operation.body:
-        kinds |= {JsonInvalid, UnsupportedMediaType, BodyTooLarge, NotStorable}
-        kinds |= {RequestTimeout, CrossSiteRefused}
-    if operation.idempotent:
-        kinds |= {IdempotencyKeyReused, Overloaded, WalletBusy, OutcomeUnknown}
-    if rule.rule.startswith(API_PREFIX):
-        kinds |= {Unavailable, HostNotAllowed, TooManyRequests}
-    if isinstance(needed, Scope):
-        kinds |= {KeyMissing, KeyRefused, ScopeMissing, NotAllowed, TooManyRequests, Unavailable}
-    return kinds
-
-
-def _header_references(status: int, operation: Operation) -> Document:
-    names = ["X-Request-Id"]
-    if operation.idempotent and status < HTTPStatus.INTERNAL_SERVER_ERROR:
-        names += ["Idempotency-Replayed", "Coffer-Dry-Run"]
-    if status == CREATED:
-        names.append("Location")
-    if status == HTTPStatus.UNAUTHORIZED:
-        names.append("WWW-Authenticate")
-    if status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS):
-        names.append("Retry-After")
-    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
-
-
-def _problem_rows() -> Iterator[str]:
-    for kind in PROBLEMS:
-        yield f"| {kind.status} | `{kind.code}` | {_meaning(kind)} |"
-
-
-def _meaning(kind: type[CofferError]) -> str:
-    """The first sentences of an error's docstring, on one line."""
-    return " ".join((kind.__doc__ or kind.title).partition("\n\n")[0].split()).replace("``", "`")
+    return responses | error_responses(endpoint)
 
 
 def _currency_schema(currencies: Currencies) -> Document:

@@ -56,7 +56,7 @@ HEADERS: Final[Document] = {
         "schema": {"type": "string", "format": "uri-reference"},
     },
     "WWW-Authenticate": {
-        "description": "What to send: an API key (RFC 6750).",
+        "description": "What to send: an API key, or a token of the shop (RFC 6750).",
         "required": True,
         "schema": {"type": "string"},
     },
@@ -73,7 +73,25 @@ SECURITY_SCHEMES: Final[Document] = {
         "scheme": "bearer",
         "bearerFormat": "ck_<id>_<secret>",
         "description": "An API key. Where access is open, on loopback, none is needed.",
-    }
+    },
+    "ShopToken": {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "The token that POST /api/auth answers.",
+    },
+}
+
+SHOP_ERROR_SCHEMA: Final = "ShopError"
+SHOP_ERROR: Final[Document] = {
+    "title": SHOP_ERROR_SCHEMA,
+    "description": "What the shop answers instead of a result.",
+    "type": "object",
+    "required": ["errors"],
+    "properties": {
+        "errors": {"type": "string", "minLength": 1, "description": "What is wrong, for people."}
+    },
+    "additionalProperties": False,
 }
 
 PROBLEM: Final[Document] = {

@@ -31,6 +31,7 @@ from WalletCore.inbox import Notification, NotificationFilter, Notifications
 from WalletCore.keys import Keys
 from WalletCore.paging import Page, PageRequest
 from WalletCore.search import SearchFilter
+from WalletCore.shop import Shop
 from WalletCore.statements import Statement
 from WalletCore.store import IdempotencyKey, OperationFilter, Outcome, Store, WalletFilter
 
@@ -82,6 +83,11 @@ class OwnedStore:
     def keys(self) -> Keys:
         """See Store."""
         self._refuse("The keys")
+
+    @property
+    def shop(self) -> Shop:
+        """See Store."""
+        self._refuse("The shop")
 
     def execute(
         self,

@@ -119,6 +119,33 @@ class ScopeMissing(CofferError):
     challenge = 'Bearer realm="coffer", error="insufficient_scope"'
 
 
+class TokenMissing(CofferError):
+    """The request came without a token of the shop."""
+
+    status = 401
+    code = "token_missing"
+    title = "Log in first"
+    challenge = 'Bearer realm="coffer-shop"'
+
+
+class TokenInvalid(CofferError):
+    """The token is none of the shop's, or its time is over."""
+
+    status = 401
+    code = "token_invalid"
+    title = "Log in again"
+    challenge = 'Bearer realm="coffer-shop", error="invalid_token"'
+
+
+class WrongPassword(CofferError):
+    """The password is not that of the user."""
+
+    status = 401
+    code = "wrong_password"
+    title = "The password is wrong"
+    challenge = 'Bearer realm="coffer-shop"'
+
+
 class RequestTimeout(CofferError):
     """The client takes too long to send its request."""
 
@@ -171,6 +198,9 @@ PROBLEMS: Final[tuple[type[CofferError], ...]] = (
     errors.ReversalExceeded,
     KeyMissing,
     KeyRefused,
+    TokenMissing,
+    TokenInvalid,
+    WrongPassword,
     HostNotAllowed,
     CrossSiteRefused,
     ScopeMissing,

@@ -39,11 +39,17 @@ def serve(settings: Settings) -> None:
     """Serve until SIGTERM or Ctrl-C. Raises CannotRun; ends by SystemExit."""
     prepare_metrics_folder(settings)
 
-    from RestAPI.access import require_a_key, require_access, tell_of_access  # noqa: PLC0415
+    from RestAPI.access import (  # noqa: PLC0415
+        require_a_key,
+        require_access,
+        require_secret,
+        tell_of_access,
+    )
     from WalletCore.telemetry import configure_logging  # noqa: PLC0415
 
     configure_logging(settings)
     require_access(settings)
+    require_secret(settings)
     with embedded_database(settings) as complete:
         if not complete.in_memory and complete.database_url is not None:
             url = complete.database_url.get_secret_value()

@@ -16,7 +16,7 @@ from multiprocessing.util import Finalize
 from typing import TYPE_CHECKING
 
 from RestAPI.app import Application, create_app
-from RestAPI.problems import problem_response
+from RestAPI.shop_errors import error_response
 from WalletCore.domain.errors import Unavailable
 from WalletCore.open_store import open_store
 from WalletCore.settings import Settings, load_settings
@@ -99,12 +99,11 @@ class Service:
             try:
                 app = self.open()
             except Unavailable as error:
-                return problem_response(error)(environ, start_response)
+                return error_response(error, environ["PATH_INFO"])(environ, start_response)
             except Exception:  # noqa: BLE001 - whatever the store's libraries raise
                 get_logger().exception("store_not_opened")
-                return problem_response(Unavailable("The service could not be opened yet. Retry."))(
-                    environ, start_response
-                )
+                closed = Unavailable("The service could not be opened yet. Retry.")
+                return error_response(closed, environ["PATH_INFO"])(environ, start_response)
         return app(environ, start_response)
 
 

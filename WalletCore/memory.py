@@ -48,6 +48,7 @@ from WalletCore.memory_inbox import MemoryInbox, MemoryWorker
 from WalletCore.memory_keys import MemoryKeys
 from WalletCore.memory_ledger import MemoryLedger
 from WalletCore.memory_reading import memory_search, memory_statement
+from WalletCore.memory_shop import MemoryShop
 from WalletCore.paging import Page, PageRequest
 from WalletCore.search import SearchFilter
 from WalletCore.statements import Statement
@@ -73,6 +74,7 @@ class MemoryStore:
         self._committer = Committer(self._ledger, currencies, waiting_limit=waiting_limit)
         self.notifications = MemoryInbox()
         self.keys = MemoryKeys()
+        self.shop = MemoryShop(self._ledger)
         self._worker = MemoryWorker(self.notifications, self._ledger.events_from)
         self._expirer = HoldExpirer(self.due_holds, self.execute)
 

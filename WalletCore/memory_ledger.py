@@ -18,9 +18,11 @@ from WalletCore.domain.model import (
     HoldStatus,
     Message,
     Original,
+    User,
     Wallet,
 )
 from WalletCore.domain.working_set import Changes
+from WalletCore.failures import DataRefused
 from WalletCore.store import Loaded, Needs, Remembered
 
 Row = TypeVar("Row")
@@ -40,6 +42,7 @@ class MemoryLedger:
         self.events: list[Event] = []
         self.event_places: dict[UUID, int] = {}
         self.messages: dict[UUID, Message] = {}
+        self.users: dict[str, User] = {}
         self.remembered: dict[tuple[str, str], Remembered] = {}
 
     @contextmanager
@@ -83,7 +86,10 @@ class MemoryLedger:
         return self.load(Needs(wallet_ids), keys, skip_locked=True)
 
     def save(self, changes: Changes, remembered: Mapping[tuple[str, str], Remembered]) -> None:
-        """Put everything in its place."""
+        """Put everything in its place. Raises DataRefused for a user that there is."""
+        if any(user.username in self.users for user in changes.users):
+            raise DataRefused("a user of this name exists")
+        self.users.update({user.username: user for user in changes.users})
         self.wallets.update(changes.created)
         self.wallets.update(changes.changed)
         self.messages.update(changes.sent)

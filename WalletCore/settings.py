@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -21,11 +21,19 @@ Rate = Annotated[float, Field(ge=0, le=MAX_RATE_PER_SECOND, allow_inf_nan=False)
 """Requests a second; 0: as many as come."""
 
 
+MIN_JWT_SECRET_BYTES: Final = 32
+
+
 class Settings(BaseSettings):
     """The settings, each named ``COFFER_`` and its name in capitals. See ``.env.example``."""
 
     model_config = SettingsConfigDict(
-        env_prefix="COFFER_", env_file=".env", frozen=True, extra="ignore", env_ignore_empty=True
+        env_prefix="COFFER_",
+        env_file=".env",
+        frozen=True,
+        extra="ignore",
+        env_ignore_empty=True,
+        hide_input_in_errors=True,
     )
 
     database_url: SecretStr | None = None
@@ -70,6 +78,12 @@ class Settings(BaseSettings):
     """Requests a second from one address (of IPv6: one /64); 0: no limit."""
     rate_limit_burst_seconds: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)] = 2
     """For how many seconds unused requests of these limits are kept, to be made at once."""
+    jwt_secret: SecretStr | None = None
+    """What signs the tokens of the shop: MIN_JWT_SECRET_BYTES or more."""
+    jwt_previous_secrets: SecretStr | None = None
+    """Those before it, separated by commas: their tokens are good until they expire."""
+    jwt_ttl_seconds: Annotated[int, Field(ge=1, le=31_536_000)] = 86_400
+    """How long a token is good."""
     default_currency: str = "USD"
     currencies: str = "COIN:0"
     """The deployment's own currencies, ``CODE:DECIMALS`` separated by commas."""
@@ -95,6 +109,24 @@ class Settings(BaseSettings):
         if 0 < value < MIN_RATE_PER_SECOND:
             raise ValueError(f"0, for no limit, or at least {MIN_RATE_PER_SECOND}")
         return value
+
+    @field_validator("jwt_secret", "jwt_previous_secrets")
+    @classmethod
+    def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
+        """HS256 wants as many bytes as its hash has (RFC 7518, section 3.2)."""
+        for secret in (value.get_secret_value() if value else "").split(","):
+            if value and len(secret.strip().encode()) < MIN_JWT_SECRET_BYTES:
+                raise ValueError(
+                    f"a secret has {MIN_JWT_SECRET_BYTES} bytes or more, and no comma: make one "
+                    "with python -c 'import secrets; print(secrets.token_urlsafe(32))'"
+                )
+        return value
+
+    @property
+    def previous_jwt_secrets(self) -> list[str]:
+        """The secrets before the one that signs."""
+        value = self.jwt_previous_secrets
+        return [one.strip() for one in value.get_secret_value().split(",")] if value else []
 
     @property
     def worker_count(self) -> int:

@@ -32,6 +32,7 @@ from WalletCore.inbox import Notifications
 from WalletCore.keys import Keys
 from WalletCore.paging import Page, PageRequest
 from WalletCore.search import SearchFilter
+from WalletCore.shop import Shop
 from WalletCore.statements import Statement
 
 MAX_KEY_CHARACTERS = 255
@@ -115,6 +116,10 @@ class Store(Protocol):
     @property
     def keys(self) -> Keys:
         """The API keys."""
+
+    @property
+    def shop(self) -> Shop:
+        """The shop's users and items, and what somebody has."""
 
     def execute(
         self,

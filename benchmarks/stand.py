@@ -35,6 +35,7 @@ from benchmarks.programs import (
 )
 from WalletCore.local_postgres import LocalPostgres, LocalPostgresError
 from WalletCore.postgres.migrate import upgrade
+from WalletCore.settings import MIN_JWT_SECRET_BYTES
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 BASE: Final = Path("/var/tmp")  # noqa: S108 - on a disk, where /tmp may be memory; the name is random
@@ -146,7 +147,11 @@ class Stand:
 
         ``url``: of another database than the stand's first one.
         """
-        settings = {"WEB_SERVER": web_server, "DATABASE_URL": url or self.url}
+        settings = {
+            "WEB_SERVER": web_server,
+            "DATABASE_URL": url or self.url,
+            "JWT_SECRET": secrets.token_urlsafe(MIN_JWT_SECRET_BYTES),
+        }
         with self._serve(["RestAPI", "server"], settings) as server:
             time.sleep(SETTLE_SECONDS)
             yield server

@@ -205,7 +205,7 @@ def _cloud_event(
     ``event`` has one.
     """
     return {
-        "actor": {"$regex": "open|coffer|key:[0-9a-f]{16}"},
+        "actor": {"$regex": "open|coffer|key:[0-9a-f]{16}|user:.+"},
         **({"actoraddress": {"$type": "string"}} if "actoraddress" in event else {}),
         **({"userid": owner} if owner else {}),
         **({"traceparent": {"$regex": _TRACEPARENT}} if "traceparent" in event else {}),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import functools
+import re
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -35,6 +36,8 @@ SCHEMA_PATH = CASES_FOLDER / "case.schema.json"
 STORES = ("memory", "postgres", "http")
 RETRY_SECONDS = 0.05
 """The pause between two tries of a step with ``within_seconds``."""
+
+_SHOP_PATHS = re.compile(r"/api/(?:auth|info|sendCoin|buy)(?:[/?]|$)")
 
 MAX_SHOWN_PROBLEMS = 10
 
@@ -240,11 +243,13 @@ def house_rule_problems(method: str, path: str, answer: Answer) -> list[str]:
 
     A request id; below /api/v1, JSON without a number that has a point (money is text), or CSV
     where that was asked for; an error is a problem document (RFC 9457) that names its own status
-    and says what to do.
+    and says what to do, or one of the shop under its paths.
     """
     problems = []
     if not answer.headers.get("x-request-id"):
         problems.append("the header X-Request-Id is missing")
+    if _SHOP_PATHS.match(path):
+        return problems + _shop_problems(method, answer)
     if method == "HEAD" or not (path.startswith("/api/v1") or answer.status in (404, 405, 413)):
         return problems
     error = answer.status >= 400
@@ -273,6 +278,22 @@ def house_rule_problems(method: str, path: str, answer: Answer) -> list[str]:
             exact=False,
         )
     return problems
+
+
+def _shop_problems(method: str, answer: Answer) -> list[str]:
+    """What every answer of the shop must keep to: never 500, an error is ``{"errors": text}``."""
+    if answer.status < 400 or method == "HEAD":
+        return []
+    problems = ["the shop never answers 500"] if answer.status == 500 else []
+    if answer.headers.get("content-type") != "application/json":
+        problems.append(f"the Content-Type is {answer.headers.get('content-type')!r}")
+    if answer.headers.get("cache-control") != "no-store":
+        problems.append("it may be cached")
+    try:
+        document = loads(answer.body)
+    except ValueError as failure:
+        return [*problems, f"the body is not JSON: {failure}"]
+    return problems + mismatches({"errors": {"$regex": "(?s).{5,}"}}, document, {}, exact=True)
 
 
 def _has_decimal(value: Any) -> bool:

@@ -77,11 +77,13 @@ MONEY_AUDITS: Final = {
                 WHEN operation_type LIKE 'TRANSFER%' THEN 'transfer.completed'
                 WHEN operation_type LIKE 'CAPTURE%' THEN 'hold.captured'
                 WHEN operation_type LIKE 'REVERSAL%' THEN 'operation.reversed'
+                WHEN operation_type LIKE 'PURCHASE%' THEN 'purchase.completed'
                 ELSE 'operation.completed' END AS type FROM coffer.entries) e
             FULL JOIN
             (SELECT wallet_id, type, body::jsonb -> 'data' ->> 'id' AS id, count(*) AS n
              FROM coffer.events WHERE type IN ('coffer.operation.completed',
-                'coffer.transfer.completed', 'coffer.hold.captured', 'coffer.operation.reversed')
+                'coffer.transfer.completed', 'coffer.hold.captured', 'coffer.operation.reversed',
+                'coffer.purchase.completed')
              GROUP BY 1, 2, 3) v
             ON (v.wallet_id, v.type, v.id) = (e.wallet_id, e.type, e.operation_id::text)
         WHERE e.operation_id IS NULL OR v.n IS DISTINCT FROM 1""",
@@ -127,6 +129,14 @@ AUDITS: Final = MONEY_AUDITS | {
         SELECT t.operation_id FROM coffer.entries t JOIN coffer.entries o
             ON o.related_id = t.related_id AND o.operation_type NOT LIKE 'TRANSFER%'
         WHERE t.operation_type LIKE 'TRANSFER%'""",
+    "a purchase is of one item, and of two entries": """
+        SELECT related_id FROM coffer.entries WHERE operation_type LIKE 'PURCHASE%'
+        GROUP BY related_id
+        HAVING count(*) <> 2 OR count(DISTINCT reference) <> 1 OR count(reference) <> 2""",
+    "a user of the shop has a wallet that bears the same name": """
+        SELECT u.username FROM coffer.shop_users u LEFT JOIN coffer.wallets w
+            ON w.id = u.wallet_id
+        WHERE w.owner IS DISTINCT FROM u.username OR w.currency <> 'COIN'""",
 }
 """All that must hold."""
 

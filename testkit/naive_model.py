@@ -21,7 +21,9 @@ from WalletCore.domain.commands import (
     ExpireHold,
     Group,
     Leg,
+    OpenAccount,
     PlaceHold,
+    Purchase,
     Reverse,
     SendMessage,
     SetMessageStatus,
@@ -107,6 +109,15 @@ class Model:
             return self._transfer(command)
         if isinstance(command, Reverse):
             return self._reverse(command)
+        if isinstance(command, Purchase):
+            # To a wallet of its own a purchase is what one leg of a transfer is.
+            sides = (command.wallet_id, command.merchant_id)
+            _, (status, code) = self._leg(Leg(command.operation_id, *sides, command.price))
+            return (status, code) if code else (200, "")
+        if isinstance(command, OpenAccount):
+            self.wallets[command.wallet_id] = ModelWallet("COIN", 0, name="Shop")
+            self._post(self.wallets[command.wallet_id], int(command.coins), command.operation_id)
+            return 201, ""
         wallet = self.wallets.get(command.wallet_id)
         if wallet is None:
             return 404, "wallet_not_found"

@@ -25,6 +25,7 @@ START_LIMIT_SECONDS: Final = 40.0
 STOP_LIMIT_SECONDS: Final = 30.0
 ASK_TIMEOUT_SECONDS: Final = 5.0
 LOG_TAIL_CHARACTERS: Final = 4000
+JWT_SECRET: Final = "a-secret-of-the-tests-that-is-long-enough"  # noqa: S105 - of no use elsewhere
 
 _ESTABLISHED: Final = "01"
 """The state in /proc/net/tcp, see proc_net_tcp in the kernel's documentation."""
@@ -47,6 +48,7 @@ class RunningService:
             "workers": workers,
             "data_dir": self._folder,
             "log_format": "json",
+            "jwt_secret": JWT_SECRET,
             **settings,
         }
         self._environment = environment_of(named)

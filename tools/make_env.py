@@ -9,6 +9,7 @@ from pathlib import Path
 
 ENV_FILE = Path(__file__).resolve().parent.parent / ".env"
 PASSWORD_BYTES = 24
+JWT_SECRET_BYTES = 32
 KEY_ID_BYTES = 8
 KEY_SECRET_BYTES = 32
 OWNER_ONLY = 0o600
@@ -24,6 +25,11 @@ def api_key() -> str:
     return f"ck_{secrets.token_hex(KEY_ID_BYTES)}_{secrets.token_urlsafe(KEY_SECRET_BYTES)}"
 
 
+def jwt_secret() -> str:
+    """What signs the tokens of the shop."""
+    return secrets.token_urlsafe(JWT_SECRET_BYTES)
+
+
 SECRETS = {
     "POSTGRES_PASSWORD": password,
     "RABBITMQ_DEFAULT_PASS": password,
@@ -32,6 +38,7 @@ SECRETS = {
     "COFFER_WORKER_PASSWORD": password,
     "COFFER_TESTS_PASSWORD": password,
     "COFFER_BOOTSTRAP_KEY": api_key,
+    "COFFER_JWT_SECRET": jwt_secret,
 }
 """What is needed, and what makes it."""
 

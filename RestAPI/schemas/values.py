@@ -10,6 +10,7 @@ import re
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any, Final
+from unicodedata import category, normalize
 from uuid import UUID
 
 import orjson
@@ -21,6 +22,9 @@ from WalletCore.domain.money import parse_decimal
 
 ORDERED_TYPES: Final = (OperationType.DEPOSIT.value, OperationType.WITHDRAW.value)
 """What an order of one wallet may be; the other types have endpoints of their own."""
+
+MORE_IN_NAMES: Final = "._-@+"
+"""What a user's name may have beside letters and digits."""
 
 MAX_METADATA_BYTES: Final = 4096
 MAX_METADATA_DEPTH: Final = 8
@@ -180,6 +184,22 @@ def whole_number(value: object) -> int:
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     raise ValueError("This must be a whole number.")
+
+
+def coins(value: object) -> int:
+    """A whole number of coins. Raises ValueError."""
+    try:
+        return whole_number(value)
+    except ValueError:
+        raise ValueError("This must be a whole number of coins.") from None
+
+
+def username(value: str) -> str:
+    """A user's name in the one form in which it is compared. Raises ValueError."""
+    name = normalize("NFC", value)
+    if not all(category(one)[0] in "LMN" or one in MORE_IN_NAMES for one in name):
+        raise ValueError(f"A name is of letters, digits and {' '.join(MORE_IN_NAMES)} only.")
+    return name
 
 
 def query_integer(value: object) -> int:

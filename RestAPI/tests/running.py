@@ -19,6 +19,7 @@ from typing import Any
 from testkit.log_secrets import check_log
 
 ROOT = Path(__file__).resolve().parents[2]
+JWT_SECRET = "a-secret-of-the-tests-that-is-long-enough"
 START_SECONDS = 30.0
 STOP_SECONDS = 20.0
 ANSWER_SECONDS = 20.0
@@ -100,6 +101,7 @@ def running(folder: Path, **settings: str) -> Iterator[Server]:
         "COFFER_PORT": str(port),
         "COFFER_DATA_DIR": str(folder),
         "COFFER_DATABASE_URL": "memory://",
+        "COFFER_JWT_SECRET": JWT_SECRET,
         **settings,
     }
     started = time.monotonic()

@@ -36,7 +36,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def _in_process(url: str) -> Iterator[WsgiClient]:
-    settings = Settings(database_url=SecretStr(url), redis_url=None, amqp_url=None)
+    settings = Settings(
+        database_url=SecretStr(url),
+        redis_url=None,
+        amqp_url=None,
+        jwt_secret=SecretStr("a-secret-of-the-tests-that-is-long-enough"),
+    )
     store = open_store(settings)
     yield WsgiClient(create_app(settings, store))
     store.close()

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from pydantic import SecretStr
 
-from RestAPI.tests.running import ROOT, environment, running
+from RestAPI.tests.running import JWT_SECRET, ROOT, environment, running
 from testkit import services
 from testkit.ledgers import deposit, new_wallet
 from WalletCore.open_store import open_store
@@ -52,9 +52,23 @@ def test_server_refuses_settings_in_plain_words(settings: dict[str, str], words:
     assert "Traceback" not in done.stderr
 
 
+def test_server_refuses_to_serve_a_shop_without_a_secret() -> None:
+    """Before it asks for the database."""
+    url = "postgresql://coffer@127.0.0.1:1/coffer"
+    for settings, words in (
+        ({}, "COFFER_JWT_SECRET is not set: 32 bytes or more"),
+        ({"COFFER_JWT_SECRET": "hunter2"}, "a secret has 32 bytes or more"),
+    ):
+        done = run("server", COFFER_DATABASE_URL=url, **settings)
+        assert done.returncode == 2
+        assert words in done.stderr
+        assert "hunter2" not in done.stderr + done.stdout
+        assert "Traceback" not in done.stderr
+
+
 def test_server_refuses_a_database_it_cannot_use_without_its_password() -> None:
     url = "postgresql+mysql://coffer:hunter2@127.0.0.1/coffer"
-    done = run("server", COFFER_DATABASE_URL=url)
+    done = run("server", COFFER_DATABASE_URL=url, COFFER_JWT_SECRET=JWT_SECRET)
     assert done.returncode == 2
     assert "The database cannot be used" in done.stderr
     assert "hunter2" not in done.stderr + done.stdout
@@ -96,7 +110,7 @@ def test_verify_without_a_database_says_what_to_do(tmp_path: Path) -> None:
 
 
 def test_server_wants_the_newest_tables_and_migrate_makes_them(empty_postgres_url: str) -> None:
-    done = run("server", COFFER_DATABASE_URL=empty_postgres_url)
+    done = run("server", COFFER_DATABASE_URL=empty_postgres_url, COFFER_JWT_SECRET=JWT_SECRET)
     assert done.returncode == 2
     assert "python -m RestAPI migrate" in done.stderr
     first = run("migrate", COFFER_DATABASE_URL=empty_postgres_url)

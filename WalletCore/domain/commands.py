@@ -176,6 +176,29 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenAccount:
+    """Make a user of the shop, with a wallet that belongs to it and ``coins`` in there."""
+
+    username: str
+    password_hash: str = field(repr=False)
+    wallet_id: UUID
+    operation_id: UUID
+    coins: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Purchase:
+    """Pay ``price`` (major units, positive) for one ``item`` out of a wallet to the merchant's."""
+
+    wallet_id: UUID
+    merchant_id: UUID
+    operation_id: UUID
+    purchase_id: UUID
+    item: str
+    price: Decimal
+
+
+@dataclass(frozen=True, slots=True)
 class SendMessage:
     """Tell ``user_id`` something of one's own, on the same way as everything that happens."""
 
@@ -204,6 +227,8 @@ Command: TypeAlias = (
     | ExpireHold
     | Reverse
     | Group
+    | OpenAccount
+    | Purchase
     | SendMessage
     | SetMessageStatus
 )

@@ -30,6 +30,7 @@ class EventType(StrEnum):
     HOLD_VOIDED = "coffer.hold.voided"
     HOLD_EXPIRED = "coffer.hold.expired"
     OPERATION_REVERSED = "coffer.operation.reversed"
+    PURCHASE_COMPLETED = "coffer.purchase.completed"
     WALLET_CREATED = "coffer.wallet.created"
     WALLET_UPDATED = "coffer.wallet.updated"
     WALLET_FROZEN = "coffer.wallet.frozen"

@@ -16,6 +16,7 @@ from WalletCore.domain import (
     message_rules,
     money_rules,
     reversal_rules,
+    shop_rules,
     wallet_rules,
 )
 from WalletCore.domain.commands import (
@@ -25,7 +26,9 @@ from WalletCore.domain.commands import (
     Deposit,
     ExpireHold,
     Group,
+    OpenAccount,
     PlaceHold,
+    Purchase,
     Reverse,
     SendMessage,
     SetMessageStatus,
@@ -107,6 +110,8 @@ RULES: Final[Mapping[type, Callable[[WorkingSet, Any], Accepted]]] = {
     ExpireHold: hold_rules.expire_hold,
     Reverse: reversal_rules.reverse,
     Group: do_all,
+    OpenAccount: shop_rules.open_account,
+    Purchase: shop_rules.purchase,
     SendMessage: message_rules.send_message,
     SetMessageStatus: message_rules.set_message_status,
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
@@ -35,6 +35,8 @@ class OperationType(StrEnum):
     CAPTURE_IN = "CAPTURE_IN"
     REVERSAL_OUT = "REVERSAL_OUT"
     REVERSAL_IN = "REVERSAL_IN"
+    PURCHASE_OUT = "PURCHASE_OUT"
+    PURCHASE_IN = "PURCHASE_IN"
 
 
 TRANSFERS = frozenset({OperationType.TRANSFER_OUT, OperationType.TRANSFER_IN})
@@ -106,7 +108,7 @@ class Entry(NamedTuple):
 
     Both sides of a movement between wallets have one ``operation_id``; ``counterparty`` is the
     other wallet's id, or EXTERNAL. ``related_id`` is what the movement belongs to: a transfer, a
-    hold that is captured, or the operation that is reversed, by its type.
+    hold that is captured, the operation that is reversed, or a purchase, by its type.
 
     Every operation makes one or two, and a tuple is made in a third of the time that a frozen
     dataclass takes: so it is with whatever is made for every operation under its wallet's lock.
@@ -175,6 +177,18 @@ class Message:
     updated_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class User:
+    """Somebody who may log in to the shop, and the wallet that pays. ``password_hash``: see
+    RestAPI.passwords.
+    """
+
+    username: str
+    wallet_id: UUID
+    password_hash: str = field(repr=False)
+    created_at: datetime
+
+
 class Event(NamedTuple):
     """One line of the event log. ``body`` is its CloudEvents form; ``seq`` its ``walletseq``."""
 
@@ -230,7 +244,8 @@ def optional_amount(amount_minor: int | None, currency: Currency) -> str | None:
 def operation_document(entry: Entry, currency: Currency) -> Document:
     """An operation as it is answered and announced: ``amount`` is positive, as it was asked.
 
-    What belongs to a transfer, a hold or a reversal names it, and the other wallet if there is one.
+    What belongs to a transfer, a hold, a reversal or a purchase names it, and the other wallet if
+    there is one.
     """
     delta_minor, after_minor = entry.delta_minor, entry.balance_after_minor
     document = {
@@ -262,6 +277,8 @@ _RELATION_OF = {
     OperationType.CAPTURE_IN: "hold_id",
     OperationType.REVERSAL_OUT: "reversed_operation_id",
     OperationType.REVERSAL_IN: "reversed_operation_id",
+    OperationType.PURCHASE_OUT: "purchase_id",
+    OperationType.PURCHASE_IN: "purchase_id",
 }
 
 

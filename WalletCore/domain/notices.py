@@ -75,6 +75,15 @@ def _operation(data: Document) -> tuple[str, str]:
     return name, f"{name} of {amount} {currency}, balance {_text(data, 'new_balance')} {currency}"
 
 
+def _purchase(data: Document) -> tuple[str, str]:
+    name = _PURCHASES.get(_text(data, "operation_type"))
+    if name is None:
+        raise BadEvent("operation_type is none that a purchase has")
+    price = f"{_text(data, 'amount')} {_text(data, 'currency')}"
+    balance = f"{_text(data, 'new_balance')} {data['currency']}"
+    return name, f"{name} of {_text(data, 'reference')} for {price}, balance {balance}"
+
+
 def _hold(data: Document) -> tuple[str, str]:
     name = _HOLDS.get(_text(data, "status"))
     if name is None:
@@ -144,6 +153,11 @@ _OPERATIONS: Final[Mapping[str, str]] = {
     OperationType.REVERSAL_IN.value: "Refund",
 }
 
+_PURCHASES: Final[Mapping[str, str]] = {
+    OperationType.PURCHASE_OUT.value: "Purchase",
+    OperationType.PURCHASE_IN.value: "Sale",
+}
+
 _HOLDS: Final[Mapping[str, str]] = {
     HoldStatus.OPEN.value: "Hold",
     HoldStatus.VOIDED.value: "Hold released",
@@ -155,6 +169,7 @@ _TELL: Final[Mapping[str, Callable[[Document], tuple[str, str]]]] = {
     EventType.TRANSFER_COMPLETED.value: _operation,
     EventType.HOLD_CAPTURED.value: _operation,
     EventType.OPERATION_REVERSED.value: _operation,
+    EventType.PURCHASE_COMPLETED.value: _purchase,
     EventType.HOLD_PLACED.value: _hold,
     EventType.HOLD_VOIDED.value: _hold,
     EventType.HOLD_EXPIRED.value: _hold,

@@ -27,7 +27,8 @@ class Savepoint:
             (row, copy.copy(row)) for rows in tables for id_ in ids if (row := rows.get(id_))
         ]
         changes = books.changes
-        self._entries, self._events = len(changes.entries), len(changes.events)
+        lists: tuple[list[Any], ...] = (changes.entries, changes.events, changes.users)
+        self._lists = [(each, len(each)) for each in lists]
         noted: tuple[dict[UUID, Any], ...] = (changes.changed, changes.held, changes.marked)
         self._noted = [(each, dict(each)) for each in noted]
         self._described = set(changes.described)
@@ -47,8 +48,8 @@ class Savepoint:
             for id_ in list(made)[count:]:
                 del made[id_], rows[id_]
         changes = self._books.changes
-        del changes.entries[self._entries :]
-        del changes.events[self._events :]
+        for each, count in self._lists:
+            del each[count:]
         for noted, earlier in self._noted:
             noted.clear()
             noted.update(earlier)

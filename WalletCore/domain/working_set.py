@@ -32,6 +32,7 @@ from WalletCore.domain.model import (
     Message,
     OperationType,
     Original,
+    User,
     Wallet,
     WalletStatus,
 )
@@ -56,7 +57,7 @@ class Changes:
     ``created`` are new wallets, ``changed`` those that were loaded and are different now (by id);
     ``described`` names those of them of which more than money changed. ``placed`` are new holds,
     ``held`` those that were loaded and are different now. ``sent`` are new messages, ``marked``
-    those whose status was set (by id).
+    those whose status was set (by id). ``users`` are new ones of the shop.
     """
 
     created: dict[UUID, Wallet] = field(default_factory=dict)
@@ -68,6 +69,7 @@ class Changes:
     held: dict[UUID, Hold] = field(default_factory=dict)
     sent: dict[UUID, Message] = field(default_factory=dict)
     marked: dict[UUID, Message] = field(default_factory=dict)
+    users: list[User] = field(default_factory=list)
 
 
 class Movement(NamedTuple):

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import orjson
 
-from WalletCore.domain.model import Entry, Event, Hold, Message, Wallet
+from WalletCore.domain.model import Entry, Event, Hold, Message, User, Wallet
 from WalletCore.postgres.arrays import (
     Array,
     binaries,
@@ -148,6 +148,16 @@ def mark_columns(messages: Sequence[Message]) -> Columns:
         uuids([m.id for m in messages]),
         texts([m.status for m in messages]),
         times([m.updated_at for m in messages]),
+    )
+
+
+def user_columns(users: Sequence[User]) -> Columns:
+    """Of INSERT_USERS."""
+    return (
+        texts([u.username for u in users]),
+        uuids([u.wallet_id for u in users]),
+        texts([u.password_hash for u in users]),
+        times([u.created_at for u in users]),
     )
 
 

@@ -38,6 +38,8 @@ GRANT INSERT, UPDATE ON coffer.wallets, coffer.holds, coffer.messages, coffer.fo
 GRANT INSERT ON coffer.entries, coffer.events, coffer.currencies TO {role};
 GRANT INSERT, DELETE ON coffer.idempotency_keys TO {role};
 GRANT INSERT, UPDATE (revoked_at, revoked_by, last_used_at) ON coffer.api_keys TO {role};
+GRANT INSERT, UPDATE (password_hash) ON coffer.shop_users TO {role};
+GRANT INSERT, UPDATE (price, updated_at, changed_by) ON coffer.shop_items TO {role};
 GRANT UPDATE (read_at) ON notifications.notifications TO {role};
 GRANT USAGE ON ALL SEQUENCES IN SCHEMA coffer TO {role};
 GRANT EXECUTE ON FUNCTION coffer.ensure_event_partitions(integer), coffer.adopt_log() TO {role};

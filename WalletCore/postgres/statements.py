@@ -110,6 +110,10 @@ MARK_MESSAGES: Final = (
     "FROM unnest(%s::uuid[], %s::text[], %s::timestamptz[]) AS v(id, status, updated_at) "
     "WHERE m.id = v.id"
 )
+INSERT_USERS: Final = (
+    "INSERT INTO coffer.shop_users (username, wallet_id, password_hash, created_at) "
+    "SELECT unnest(%s::text[]), unnest(%s::uuid[]), unnest(%s::text[]), unnest(%s::timestamptz[])"
+)
 INSERT_KEYS: Final = (
     "INSERT INTO coffer.idempotency_keys (scope, key, request_hash, status, response) "
     "SELECT unnest(%s::text[]), unnest(%s::text[]), unnest(%s::bytea[]), unnest(%s::smallint[]), "

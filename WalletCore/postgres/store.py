@@ -59,6 +59,7 @@ from WalletCore.postgres.locking import entry_of_row, hold_of_row, wallet_of_row
 from WalletCore.postgres.notifications import PostgresNotifications
 from WalletCore.postgres.partitions import PartitionKeeper
 from WalletCore.postgres.search_queries import search_entries
+from WalletCore.postgres.shop import PostgresShop
 from WalletCore.postgres.statement_queries import read_statement
 from WalletCore.postgres.transactions import PostgresTransactions
 from WalletCore.search import SearchFilter
@@ -95,6 +96,7 @@ class PostgresStore:
             raise
         self.notifications = PostgresNotifications(self._read)
         self.keys = PostgresKeys(self._read)
+        self.shop = PostgresShop(self._read)
         self._partitions = PartitionKeeper(self._engine)
         self._committer = Committer(
             PostgresTransactions(url, self.currencies),

@@ -28,6 +28,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.types import UserDefinedType
 
 from WalletCore.domain.money import MAX_AMOUNT_MINOR, MAX_EXPONENT
+from WalletCore.shop import MAX_NAME_CHARACTERS, MAX_PRICE_COINS
 
 SCHEMA = "coffer"
 
@@ -112,10 +113,11 @@ entries = Table(
     CheckConstraint(f"delta <> 0 AND delta {_RANGE}", name="delta_range"),
     CheckConstraint(f"balance_after {_RANGE}", name="balance_range"),
     CheckConstraint(
-        "CASE WHEN operation_type IN ('DEPOSIT', 'TRANSFER_IN', 'CAPTURE_IN', 'REVERSAL_IN') "
+        "CASE WHEN operation_type IN "
+        "('DEPOSIT', 'TRANSFER_IN', 'CAPTURE_IN', 'REVERSAL_IN', 'PURCHASE_IN') "
         "THEN delta > 0 "
         "ELSE delta < 0 AND operation_type IN "
-        "('WITHDRAW', 'TRANSFER_OUT', 'CAPTURE_OUT', 'REVERSAL_OUT') END",
+        "('WITHDRAW', 'TRANSFER_OUT', 'CAPTURE_OUT', 'REVERSAL_OUT', 'PURCHASE_OUT') END",
         name="direction",
     ),
     CheckConstraint(
@@ -257,6 +259,33 @@ messages = Table(
     CheckConstraint("status IN ('NotProcessed', 'Processed')", name="status"),
 )
 """Messages of a client's own. ``status``: set by hand; NULL: what the inbox says."""
+
+shop_users = Table(
+    "shop_users",
+    metadata,
+    Column("username", Text, primary_key=True),
+    Column("wallet_id", Uuid, nullable=False),
+    Column("password_hash", Text, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    CheckConstraint(
+        f"char_length(username) BETWEEN 1 AND {MAX_NAME_CHARACTERS}", name="username_length"
+    ),
+    Index("uq_shop_users_wallet_id", "wallet_id", unique=True),
+)
+"""Who may log in to the shop. Inserted with the wallet, in one transaction."""
+
+shop_items = Table(
+    "shop_items",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("price", BigInteger, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
+    Column("updated_at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
+    Column("changed_by", Text, nullable=False),
+    CheckConstraint(f"char_length(name) BETWEEN 1 AND {MAX_NAME_CHARACTERS}", name="name_length"),
+    CheckConstraint(f"price BETWEEN 1 AND {MAX_PRICE_COINS}", name="price_range"),
+)
+"""What the shop sells, and for how many coins now. ``changed_by``: the actor of the last change."""
 
 followers = Table(
     "followers",

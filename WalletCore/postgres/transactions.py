@@ -32,6 +32,7 @@ from WalletCore.postgres.columns import (
     mark_columns,
     message_columns,
     resolution_columns,
+    user_columns,
     wallet_columns,
 )
 from WalletCore.postgres.connect import committer_connection
@@ -232,6 +233,8 @@ class PostgresTransaction:
             execute(statements.INSERT_MESSAGES, message_columns(sent))
         if marked := list(changes.marked.values()):
             execute(statements.MARK_MESSAGES, mark_columns(marked))
+        if changes.users:
+            execute(statements.INSERT_USERS, user_columns(changes.users))
         if remembered:
             execute(statements.INSERT_KEYS, key_columns(remembered))
 

@@ -1,5 +1,5 @@
-"""Replays the ledger: every wallet against its entries, its events and its holds, and both sides of
-what moved between wallets, while the service runs.
+"""Replays the ledger: every wallet against its entries, its events and its holds, both sides of
+what moved between wallets, and the users of the shop against their wallets, while the service runs.
 
 Wallets, entries and events are read in the same order, in short slices, and compared side by side.
 What was added after a wallet was read lies beyond its ``entry_seq`` and ``version`` and is left
@@ -31,6 +31,7 @@ OPERATION_EVENTS: Final = frozenset(
         EventType.TRANSFER_COMPLETED.value,
         EventType.HOLD_CAPTURED.value,
         EventType.OPERATION_REVERSED.value,
+        EventType.PURCHASE_COMPLETED.value,
     }
 )
 """There is one of these for each entry."""
@@ -64,6 +65,13 @@ EVENTS = text(
 )
 WALLET_EXISTS = text("SELECT EXISTS (SELECT FROM coffer.wallets WHERE id = :wallet_id)")
 COUNTS = text("SELECT version, entry_seq FROM coffer.wallets WHERE id = :wallet_id")
+USERS = text(
+    "SELECT u.username, u.wallet_id, w.owner IS NOT DISTINCT FROM u.username "
+    "FROM (SELECT username, wallet_id FROM coffer.shop_users WHERE username > :after "
+    "ORDER BY username LIMIT :rows) u LEFT JOIN coffer.wallets w ON w.id = u.wallet_id "
+    "ORDER BY u.username"
+)
+"""Each with whether its wallet is there and bears its name; both came in one transaction."""
 LOG_START = text(
     "SELECT min(substring(pg_get_expr(c.relpartbound, c.oid) FROM $$FROM \\('([0-9a-f-]+)'$$)) "
     "FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid "
@@ -137,12 +145,24 @@ class _Verifier:
                 for tally in tallies.values():
                     self._conclude(tally)
                 self._wallets += len(rows)
+                if until == LAST_ID:
+                    self._check_users()
                 yield Progress(self._wallets, self._entries)
                 if until == LAST_ID:
                     return
                 after = until
         except _Different as difference:
             yield Progress(self._wallets, self._entries, str(difference))
+
+    def _check_users(self) -> None:
+        after = ""
+        while rows := self._rows(USERS, after=after, rows=ROWS_PER_SLICE):
+            for username, wallet_id, named in rows:
+                if not named:
+                    raise _Different(
+                        f"user {username!r} of the shop: there is no wallet {wallet_id} of its own"
+                    )
+            after = rows[-1][0]
 
     def _replay(
         self,

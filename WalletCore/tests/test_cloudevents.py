@@ -25,7 +25,9 @@ from WalletCore.domain.commands import (
     Deposit,
     ExpireHold,
     Leg,
+    OpenAccount,
     PlaceHold,
+    Purchase,
     Reverse,
     SendMessage,
     SetMessageStatus,
@@ -50,6 +52,7 @@ def produce(store: Store) -> None:
     """At least one event of every type, some of them traced, some of nobody."""
     owned, other, friend, message = uuid7(), uuid7(), uuid7(), uuid7()
     captured, voided, expired, operation = uuid7(), uuid7(), uuid7(), uuid7()
+    carol, merchant = uuid7(), uuid7()
     hour, one = timedelta(hours=1), Decimal(1)
     metadata = {"tags": ["gift", 2, None], "é": {"nested": True}}
     commands: list[Command] = [
@@ -71,6 +74,9 @@ def produce(store: Store) -> None:
         PlaceHold(owned, expired, one, timedelta(0)),
         ExpireHold(owned, expired),
         Reverse(operation, (owned, friend), uuid7(), Decimal("0.75"), reference="rent"),
+        OpenAccount("carol", "$argon2id$", carol, uuid7(), Decimal(1000)),
+        CreateWallet(merchant, "COIN", owner="shop:merchant"),
+        Purchase(carol, merchant, uuid7(), uuid7(), "cup", Decimal(20)),
         SendMessage(message, "bob", "Your parcel\nhas arrived."),
         SetMessageStatus(message, MessageStatus.PROCESSED),
     ]

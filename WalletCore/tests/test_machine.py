@@ -36,7 +36,9 @@ from WalletCore.domain.commands import (
     ExpireHold,
     Group,
     Leg,
+    OpenAccount,
     PlaceHold,
+    Purchase,
     Reverse,
     Transfer,
     UpdateWallet,
@@ -152,6 +154,20 @@ class LedgerMachine(RuleBasedStateMachine):
         )
         self._operations += [leg.operation_id for leg in legs]
         self._send([(Transfer(uuid7(), legs), self._key(key))])
+
+    @rule(target=wallets, coins=st.integers(1, 50), key=KEYS)
+    def open_account(self, coins: int, key: str) -> UUID:
+        wallet_id, operation_id = uuid7(), uuid7()
+        self._operations.append(operation_id)
+        command = OpenAccount(str(wallet_id), "hash", wallet_id, operation_id, Decimal(coins))
+        self._send([(command, self._key(key))])
+        return wallet_id
+
+    @rule(wallet=wallets, merchant=wallets, price=SMALL, key=KEYS)
+    def purchase(self, wallet: UUID, merchant: UUID, price: Decimal, key: str) -> None:
+        command = Purchase(wallet, merchant, uuid7(), uuid7(), "cup", price)
+        self._operations.append(command.operation_id)
+        self._send([(command, self._key(key))])
 
     @rule(
         wallets=st.lists(wallets, min_size=2, max_size=MAX_BATCH),

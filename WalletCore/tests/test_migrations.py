@@ -39,6 +39,8 @@ from testkit.waiting import eventually
 from WalletCore.domain.commands import (
     Command,
     CreateWallet,
+    OpenAccount,
+    Purchase,
     Reverse,
     SendMessage,
     SetMessageStatus,
@@ -48,6 +50,7 @@ from WalletCore.keys import Scope, new_key
 from WalletCore.postgres import migrate, notification_tables, tables
 from WalletCore.postgres.connect import connection_info, parse_url
 from WalletCore.postgres.tables import Xid8
+from WalletCore.store import IdempotencyKey
 
 SCHEMAS: Final = (tables.SCHEMA, notification_tables.SCHEMA)
 TABLES: Final = [*tables.metadata.sorted_tables, *notification_tables.metadata.sorted_tables]
@@ -117,6 +120,9 @@ def fill(url: str) -> None:
         store.execute(SendMessage(message_id, "alice", "hello"))
         store.execute(SetMessageStatus(message_id, MessageStatus.PROCESSED))
         store.keys.add(new_key("shop", [Scope.READ], created_by="shell")[0])
+        if store.shop.user("alice") is None:
+            opened = OpenAccount("alice", "hash", uuid7(), uuid7(), Decimal(7))
+            assert store.execute(opened).status == 201
     with recording(url), connected(url) as connection:
         wait_until_recorded(url)
         eventually(lambda: connection.execute(PLACES).fetchone() == (1,), "the follower's place")
@@ -151,16 +157,18 @@ def dumped(url: str, without: Sequence[str] = ()) -> dict[str, list[Any]]:
 FILLED: Final = {
     "coffer.api_keys": 1,
     "coffer.currencies": len(list(CURRENCIES)),
-    "coffer.entries": 1,
-    "coffer.events": 6,
+    "coffer.entries": 2,
+    "coffer.events": 8,
     "coffer.followers": 1,
     "coffer.holds": 1,
     "coffer.idempotency_keys": 2,
     "coffer.log_origin": 1,
     "coffer.messages": 1,
-    "coffer.wallets": 1,
-    "notifications.inbox": 6,
-    "notifications.notifications": 6,
+    "coffer.shop_items": 10,
+    "coffer.shop_users": 1,
+    "coffer.wallets": 2,
+    "notifications.inbox": 8,
+    "notifications.notifications": 8,
 }
 """``counts`` after ``fill``."""
 
@@ -191,9 +199,13 @@ def test_upgrading_again_changes_nothing_and_keeps_the_rows(fresh_postgres_url: 
 
 LATER_COLUMNS: Final = ("related_id", "max_balance")
 """What 0003 added to tables that were there."""
+SHOP_TABLES: Final = {"coffer.shop_items", "coffer.shop_users"}
 LATER_TABLES: Final = {
-    "0002": {"coffer.api_keys", "coffer.holds"},
-    "0001": {
+    "0005": SHOP_TABLES,
+    "0004": SHOP_TABLES | {"coffer.api_keys"},
+    "0002": SHOP_TABLES | {"coffer.api_keys", "coffer.holds"},
+    "0001": SHOP_TABLES
+    | {
         "coffer.api_keys",
         "coffer.holds",
         "coffer.messages",
@@ -211,7 +223,7 @@ def test_the_ledger_steps_back_and_on_with_its_rows_in_place(
     """What came later goes; money, history and what was recorded stay."""
     fill(fresh_postgres_url)
     everything = dumped(fresh_postgres_url)
-    before = dumped(fresh_postgres_url, without=LATER_COLUMNS)
+    before = dumped(fresh_postgres_url, without=LATER_COLUMNS if revision < "0003" else ())
     migrate.downgrade(fresh_postgres_url, revision, "coffer")
     assert migrate.current(fresh_postgres_url) == f"coffer {revision}, notifications 0001"
     gone = LATER_TABLES[revision]
@@ -227,12 +239,13 @@ def test_the_ledger_steps_back_and_on_with_its_rows_in_place(
         name: rows for name, rows in everything.items() if name not in gone
     }
     assert again["coffer.log_origin"] == everything["coffer.log_origin"]
-    assert all(again[name] == [] for name in gone - {"coffer.log_origin"})
+    assert len(again["coffer.shop_items"]) == FILLED["coffer.shop_items"]
+    assert all(again[name] == [] for name in gone - {"coffer.log_origin", "coffer.shop_items"})
     fill(fresh_postgres_url)
     assert audit(fresh_postgres_url) == []
     # Whoever follows told nothing again, also where it began anew: of the second filling only a
-    # wallet, a hold and a message are new, as the other answers were remembered.
-    assert counts(fresh_postgres_url)["notifications.notifications"] == 6 + 5
+    # wallet, a hold, a message and a user are new, as the other answers were remembered.
+    assert counts(fresh_postgres_url)["notifications.notifications"] == 8 + 7
 
 
 def test_a_ceiling_is_forgotten_on_the_way_back(fresh_postgres_url: str) -> None:
@@ -245,6 +258,32 @@ def test_a_ceiling_is_forgotten_on_the_way_back(fresh_postgres_url: str) -> None
     with postgres_store(fresh_postgres_url) as store:
         assert store.wallet(wallet_id)["max_balance"] is None
         assert code_of(store.execute(deposit(wallet_id, 6))) == ""
+    assert audit(fresh_postgres_url) == []
+
+
+def test_there_is_no_way_back_from_a_purchase(fresh_postgres_url: str) -> None:
+    fill(fresh_postgres_url)
+    with postgres_store(fresh_postgres_url) as store:
+        buyer_id, merchant_id = (new_wallet(store, "COIN", balance=9) for _ in range(2))
+        bought = Purchase(buyer_id, merchant_id, uuid7(), uuid7(), "cup", Decimal(9))
+        assert store.execute(bought).status == 200
+    everything = dumped(fresh_postgres_url)
+    with pytest.raises(Exception, match="There are purchases"):
+        migrate.downgrade(fresh_postgres_url, "0005", "coffer")
+    assert dumped(fresh_postgres_url) == everything
+
+
+def test_who_was_forgotten_on_the_way_back_can_be_made_again(fresh_postgres_url: str) -> None:
+    key = IdempotencyKey("shop", "open alice", bytes(32))
+    for _ in range(2):
+        with postgres_store(fresh_postgres_url) as store:
+            opened = OpenAccount("alice", "hash", uuid7(), uuid7(), Decimal(7))
+            assert not store.execute(opened, key).replayed
+            assert store.shop.user("alice") is not None
+        migrate.downgrade(fresh_postgres_url, "0005", "coffer")
+        migrate.upgrade(fresh_postgres_url)
+        with postgres_store(fresh_postgres_url) as store:
+            assert store.shop.user("alice") is None
     assert audit(fresh_postgres_url) == []
 
 
@@ -277,7 +316,7 @@ def test_there_is_no_way_back_from_what_older_tables_cannot_tell(
 def test_what_was_recorded_steps_back_alone(fresh_postgres_url: str) -> None:
     fill(fresh_postgres_url)
     migrate.downgrade(fresh_postgres_url, schema="notifications")
-    assert migrate.current(fresh_postgres_url) == "coffer 0005, notifications none"
+    assert migrate.current(fresh_postgres_url) == "coffer 0006, notifications none"
     ledger = {name: rows for name, rows in FILLED.items() if name.startswith("coffer.")}
     assert counts(fresh_postgres_url) == ledger
     migrate.upgrade(fresh_postgres_url)

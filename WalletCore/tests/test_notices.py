@@ -62,6 +62,18 @@ def told_or_bad(event: object) -> Notice | None:
             "Withdrawal",
             "Withdrawal of 0.05 USD, balance -3.00 USD",
         ),
+        (
+            "coffer.purchase.completed",
+            {},
+            "Purchase",
+            "Purchase of cup for 20 COIN, balance 980 COIN",
+        ),
+        (
+            "coffer.purchase.completed",
+            {"operation_type": "PURCHASE_IN", "new_balance": "20", "reference": "pink-hoody"},
+            "Sale",
+            "Sale of pink-hoody for 20 COIN, balance 20 COIN",
+        ),
         ("coffer.hold.placed", {"amount": "4.00"}, "Hold", "Hold: 4.00 USD"),
         (
             "coffer.hold.voided",
@@ -181,6 +193,9 @@ def test_bad_events(event: object, why: str) -> None:
         (type_, member)
         for type_, members in {
             "coffer.operation.completed": ("operation_type", "amount", "currency", "new_balance"),
+            "coffer.purchase.completed": (
+                *("operation_type", "amount", "currency", "new_balance", "reference"),
+            ),
             "coffer.hold.placed": ("status", "amount", "currency"),
             "coffer.hold.voided": ("status", "amount", "captured", "currency"),
             "coffer.hold.expired": ("status", "amount", "captured", "currency"),
@@ -214,6 +229,8 @@ def test_a_name_that_is_no_text(name: object) -> None:
 def test_an_operation_that_nobody_knows() -> None:
     with pytest.raises(BadEvent, match="operation_type"):
         noticed("coffer.operation.completed", operation_type="BURN")
+    with pytest.raises(BadEvent, match="operation_type"):
+        noticed("coffer.purchase.completed", operation_type="DEPOSIT")
 
 
 @pytest.mark.parametrize("member", [*DATA_MEMBERS, "more"])

@@ -133,6 +133,10 @@ def test_it_makes_the_partitions(service_url: str) -> None:
         "DELETE FROM coffer.wallets",
         "DELETE FROM coffer.messages",
         "DELETE FROM coffer.followers",
+        "DELETE FROM coffer.shop_items",
+        "DELETE FROM coffer.shop_users",
+        "UPDATE coffer.shop_items SET name = name",
+        "UPDATE coffer.shop_users SET wallet_id = wallet_id",
         "UPDATE coffer.idempotency_keys SET response = response",
         "UPDATE coffer.log_origin SET adopted_position = 0",
         "INSERT INTO notifications.inbox (event_id) VALUES (gen_random_uuid())",
@@ -217,6 +221,8 @@ def test_a_worker_follows_the_log(worker_url: str, service_url: str, owner_url: 
         "SELECT FROM coffer.idempotency_keys",
         "SELECT FROM coffer.messages",
         "SELECT FROM coffer.currencies",
+        "SELECT FROM coffer.shop_users",
+        "SELECT FROM coffer.shop_items",
         "UPDATE coffer.wallets SET balance = balance",
         "INSERT INTO coffer.messages SELECT FROM coffer.messages",
         "INSERT INTO coffer.events SELECT * FROM coffer.events",
@@ -284,16 +290,22 @@ def test_the_service_has_exactly_these_privileges(
         "coffer.idempotency_keys": "DELETE INSERT SELECT",
         "coffer.log_origin": "SELECT",
         "coffer.messages": "INSERT SELECT UPDATE",
+        "coffer.shop_items": "INSERT SELECT",
+        "coffer.shop_users": "INSERT SELECT",
         "coffer.wallets": "INSERT SELECT UPDATE",
         "notifications.alembic_version": "SELECT",
         "notifications.inbox": "SELECT",
         "notifications.notifications": "SELECT",
     }
-    assert single == [
+    assert sorted(single) == [
         ("coffer.api_keys", "last_used_at", "UPDATE"),
-        ("notifications.notifications", "read_at", "UPDATE"),
         ("coffer.api_keys", "revoked_at", "UPDATE"),
         ("coffer.api_keys", "revoked_by", "UPDATE"),
+        ("coffer.shop_items", "changed_by", "UPDATE"),
+        ("coffer.shop_items", "price", "UPDATE"),
+        ("coffer.shop_items", "updated_at", "UPDATE"),
+        ("coffer.shop_users", "password_hash", "UPDATE"),
+        ("notifications.notifications", "read_at", "UPDATE"),
     ]
 
 

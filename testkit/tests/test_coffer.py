@@ -125,6 +125,12 @@ def test_it_serves_keeps_the_wallets_and_stops_everything(home: Path, start: Sta
     # The worker runs beside the server and records, without a broker.
     wait_for(lambda: notifications(first, wallet) == ["A wallet in USD was opened"])
     assert set(programs(first)) == {"server", "relay", "NotificationWorker"}
+    # What signs the shop's tokens is made once, and for nobody else to read.
+    secret = home / "jwt.secret"
+    assert secret.stat().st_mode & 0o777 == 0o600
+    signed_with = secret.read_text()
+    assert len(signed_with) >= 32
+    token = log_in(first)
 
     beside = start()
     assert beside.ends() == 1
@@ -139,6 +145,9 @@ def test_it_serves_keeps_the_wallets_and_stops_everything(home: Path, start: Sta
     second = start()
     second.wait_until_ready()
     assert httpx.get(f"{second.address}/api/v1/wallets/{wallet}").is_success
+    assert secret.read_text() == signed_with
+    info = httpx.get(f"{second.address}/api/info", headers={"Authorization": f"Bearer {token}"})
+    assert info.raise_for_status().json()["coins"] == 1000
     second.process.terminate()
     assert second.ends() == 0
 
@@ -147,6 +156,13 @@ def notifications(run: Run, wallet: str) -> list[str]:
     """The texts of a wallet's notifications."""
     answer = httpx.get(f"{run.address}/api/v1/notifications", params={"wallet_id": wallet})
     return [item["text"] for item in answer.raise_for_status().json()["items"]]
+
+
+def log_in(run: Run) -> str:
+    """The token of a new user of the shop."""
+    body = {"username": "alice", "password": "secret"}
+    answer = httpx.post(f"{run.address}/api/auth", json=body).raise_for_status()
+    return str(answer.json()["token"])
 
 
 def programs(run: Run) -> dict[str, int]:
