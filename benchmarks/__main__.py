@@ -36,7 +36,15 @@ SIZES_RESULT: Final = RESULTS / "published-sizes.json"
 BEGIN_SIZES: Final = "<!-- sizes: written by python -m benchmarks --sizes --publish -->"
 END_SIZES: Final = "<!-- end of sizes -->"
 
-QUICK: Final = Options(rounds=1, seconds=1.0, wallets=500, backlog=5_000, smoke=True)
+QUICK: Final = Options(
+    rounds=1,
+    seconds=1.0,
+    wallets=500,
+    backlog=5_000,
+    shop_seconds=2.0,
+    users=500,
+    smoke=True,
+)
 
 MIN_WALLETS: Final = 2
 MIN_BACKLOG_EVENTS: Final = 1000
@@ -89,6 +97,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--wallets", type=_wallets, help="how many wallets to spread over")
     parser.add_argument("--backlog", type=_backlog, help="how many events wait to be recorded")
     parser.add_argument(
+        "--shop-seconds", type=_positive, help="how long each measurement of the shop takes"
+    )
+    parser.add_argument("--users", type=_wallets, help="how many users the shop has")
+    parser.add_argument(
         "--only",
         action="append",
         metavar="NAME",
@@ -125,6 +137,8 @@ def _options(parsed: argparse.Namespace) -> Options:
         "seconds": parsed.seconds,
         "wallets": parsed.wallets,
         "backlog": parsed.backlog,
+        "shop_seconds": parsed.shop_seconds,
+        "users": parsed.users,
         "servers": tuple(parsed.server) if parsed.server else None,
         "only": tuple(parsed.only) if parsed.only else None,
     }

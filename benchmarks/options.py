@@ -9,7 +9,8 @@ from benchmarks.measurements import WEB_SERVERS
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How much to measure. ``only``: beginnings of names, empty for all; ``seconds`` of each.
+    """How much to measure. ``only``: beginnings of names, empty for all; ``seconds`` of each, but
+    ``shop_seconds`` of the shop, with so many ``users``.
 
     ``backlog``: how many events wait when relay and worker are started. ``smoke``: whether it is
     only to be seen that everything runs, so that no target is judged.
@@ -19,6 +20,8 @@ class Options:
     seconds: float = 8.0
     wallets: int = 10_000
     backlog: int = 100_000
+    shop_seconds: float = 60.0
+    users: int = 100_000
     servers: tuple[str, ...] = WEB_SERVERS
     only: tuple[str, ...] = ()
     smoke: bool = False

@@ -55,6 +55,8 @@ _PACED: Final = (
     ("p99_hot", "on one wallet"),
     ("broker_up_p99", "with RabbitMQ, relay and worker"),
     ("broker_away_p99", "with RabbitMQ killed"),
+    ("shop_p99", "the shop"),
+    ("shop_busy_p99", "the shop, with 50 first log-ins a second"),
 )
 _WAYS: Final = (("through RabbitMQ", ""), ("without a broker", "_direct"))
 _ANNOUNCING: Final = ("recorded_p99", "recorded_direct_p99", "backlog", "backlog_direct")

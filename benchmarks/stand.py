@@ -142,15 +142,16 @@ class Stand:
         return int((self._postgres.folder / "postmaster.pid").read_text().split()[0])
 
     @contextlib.contextmanager
-    def service(self, web_server: str, url: str | None = None) -> Iterator[Server]:
+    def service(self, web_server: str, url: str | None = None, **further: str) -> Iterator[Server]:
         """The service on ``web_server``, as ``python -m RestAPI server`` serves it.
 
-        ``url``: of another database than the stand's first one.
+        ``url``: of another database than the stand's first one. ``further``: settings.
         """
         settings = {
             "WEB_SERVER": web_server,
             "DATABASE_URL": url or self.url,
             "JWT_SECRET": secrets.token_urlsafe(MIN_JWT_SECRET_BYTES),
+            **further,
         }
         with self._serve(["RestAPI", "server"], settings) as server:
             time.sleep(SETTLE_SECONDS)

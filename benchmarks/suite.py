@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Final
 
-from benchmarks import announcing, bulk
+from benchmarks import announcing, bulk, shop
 from benchmarks.announcing import Announcing
 from benchmarks.bulk import Bulk
 from benchmarks.cpu import CpuMeter
@@ -21,6 +21,7 @@ from benchmarks.measurements import DATABASE, GUNICORN, Measurement
 from benchmarks.options import Options
 from benchmarks.paced import PACED_RATE, keep_pace
 from benchmarks.saturation import WARM_UP_LOAD_SECONDS, Saturation, connection_count
+from benchmarks.shop import Shop
 from benchmarks.stand import Server, Stand, check_ledger, make_wallets
 from benchmarks.tools import find_pgbench, find_wrk
 
@@ -38,7 +39,7 @@ _SERVERS_NAMES: Final = (
     "p99_hot",
     "memory",
 )
-NAMES: Final = (*_SERVERS_NAMES, *bulk.NAMES, *announcing.NAMES)
+NAMES: Final = (*_SERVERS_NAMES, *bulk.NAMES, *shop.NAMES, *announcing.NAMES)
 """Everything that is measured."""
 
 _LOCKING: Final = ("pgbench_lock_spread", "pgbench_lock_hot")
@@ -85,6 +86,7 @@ class _Suite:
         self._say = say
         self._files = {name: stand.folder / f"{name}.ids" for name in ("spread", "hot")}
         self._bulk = Bulk(options, stand)
+        self._shop = Shop(options, stand, say)
         self.announcing = Announcing(options, stand, say)
         if options.wants("http_floor", *_OF_SERVICE):
             self._make_wallets()
@@ -98,8 +100,8 @@ class _Suite:
         return LockBenchmark(self._stand.url, self._stand.folder, self._options.wallets)
 
     def round(self, number: int) -> Iterator[Measurement]:
-        """One round: each server in turn, the database between them, many in one request, and the
-        way of the events.
+        """One round: each server in turn, the database between them, many in one request, the
+        shop, and the way of the events.
         """
         for place, web_server in enumerate(self._options.servers):
             if place == 0:
@@ -107,6 +109,7 @@ class _Suite:
             yield from self._told(self._floor(number, web_server))
             yield from self._told(self._service(number, web_server))
         yield from self._told(self._bulk.round(number))
+        yield from self._told(self._shop.round(number))
         if GUNICORN in self._options.servers:
             yield from self._told(self.announcing.round(number))
 

@@ -36,6 +36,10 @@ BACKLOG_EVENTS_PER_SECOND: Final = 5000.0
 ANNOUNCED_OF_UNANNOUNCED_RATIO: Final = 0.8
 BROKER_AWAY_OF_UP_RATIO: Final = 1.1
 
+SHOP_P99_LIMIT_MS: Final = 50.0
+SHOP_BUSY_P99_LIMIT_MS: Final = 100.0
+SHOP_RIGHT_PERCENT: Final = 99.99
+
 NOT_JUDGED: Final = "not judged: only a smoke test"
 
 
@@ -141,6 +145,7 @@ def targets_of(server: str) -> list[Target]:
         *targets,
         *_targets_of_transfers(server),
         *_targets_of_bulk(server),
+        *_targets_of_shop(server),
         Target(Figure(server, "p99_spread"), P99_LIMIT_MS, below=True, unit="ms"),
         Target(Figure(server, "p99_hot"), P99_LIMIT_MS, below=True, unit="ms"),
         Target(Figure(server, "memory"), MEMORY_LIMIT_MB, below=True, unit="MB"),
@@ -166,6 +171,17 @@ def _targets_of_bulk(server: str) -> list[Target]:
             Target(figure, BULK_OPERATIONS_PER_SECOND, unit="ops/s"),
             Target(figure, BULK_OF_PGBENCH_SET_RATIO, Figure(DATABASE, f"pgbench_set_{kind}")),
         )
+    ]
+
+
+def _targets_of_shop(server: str) -> list[Target]:
+    """Of a steady load on it, and of the same while people log in for the first time."""
+    at = partial(Figure, server)
+    return [
+        Target(at("shop_p99"), SHOP_P99_LIMIT_MS, below=True, unit="ms"),
+        Target(at("shop_right"), SHOP_RIGHT_PERCENT, unit="%"),
+        Target(at("shop_busy_p99"), SHOP_BUSY_P99_LIMIT_MS, below=True, unit="ms"),
+        Target(at("shop_busy_right"), SHOP_RIGHT_PERCENT, unit="%"),
     ]
 
 
@@ -206,4 +222,6 @@ def result_of(
 def _number(value: float, unit: str) -> str:
     if not unit:
         return f"{value:.3f}"
+    if unit == "%":
+        return f"{value:.3f} %"
     return f"{value:,.0f} {unit}" if unit.endswith("/s") else f"{value:.1f} {unit}"

@@ -24,7 +24,7 @@ from benchmarks.targets import Result, Target, judge, targets_of
 SPREAD = Figure(GUNICORN, "deposits_spread")
 FLOOR = Figure(GUNICORN, "http_floor")
 
-TARGETS = 31
+TARGETS = 39
 MACHINE = {
     "cores": 2,
     "cpu": "a CPU",
@@ -160,6 +160,10 @@ def good_run() -> list[Measurement]:
                 ("transfers_hot", 0.8 * deposits, "ops/s"),
                 ("bulk_spread", 20_000.0, "ops/s"),
                 ("bulk_hot", 20_000.0, "ops/s"),
+                ("shop_p99", 49.0, "ms"),
+                ("shop_right", 99.99, "%"),
+                ("shop_busy_p99", 99.0, "ms"),
+                ("shop_busy_right", 99.99, "%"),
             )
             for measurement in measured(Figure(server, name), value, unit=unit)
         ),
@@ -212,6 +216,13 @@ def test_operations_in_bulk_are_judged_in_whole_ones_and_by_the_database() -> No
     assert (absolute.title, absolute.wanted) == ("bulk_hot", ">= 20,000 ops/s")
     assert verdict(absolute, 15_000.0) == "missed by 5,000 ops/s (25.0 %)"
     assert (relative.title, relative.wanted) == ("bulk_hot / pgbench_set_hot", ">= 0.500")
+
+
+def test_a_share_of_answers_is_judged_in_thousandths_of_a_percent() -> None:
+    target = Target(Figure(GUNICORN, "shop_right"), 99.99, unit="%")
+    assert target.wanted == ">= 99.990 %"
+    assert verdict(target, 99.99) == "met"
+    assert verdict(target, 99.989) == "missed by 0.001 % (0.0 %)"
 
 
 def test_transfers_are_judged_by_deposits() -> None:
