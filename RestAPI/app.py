@@ -92,6 +92,7 @@ class Application(Flask):
         super().__init__("RestAPI", static_folder=STATIC_FOLDER, static_url_path="/static")
         self.streams = streams
         self.needed: dict[str, Needed] = {"static": Guard.NOTHING}
+        self.open_access = authentication.ring is None
         self._authentication = authentication
         self._limits = limits
 

@@ -94,6 +94,7 @@ class Guarded(Protocol):
     """An application that knows what each endpoint asks of its callers."""
 
     needed: dict[str, Needed]
+    open_access: bool
     url_map: Map
     view_functions: dict[str, Any]
 
@@ -119,7 +120,10 @@ def build_document(app: Guarded, currencies: Currencies) -> Document:
         method = next(iter(rule.methods - {"HEAD", "OPTIONS"})) if rule.methods else "GET"
         summary = app.view_functions[rule.endpoint].__doc__ or rule.endpoint
         paths.setdefault(path, {})[method.lower()] = _describe(
-            Endpoint(rule, operation, app.needed[rule.endpoint]), summary, references, schemas
+            Endpoint(rule, operation, app.needed[rule.endpoint], app.open_access),
+            summary,
+            references,
+            schemas,
         )
     # Queries are written out as parameters; nothing refers to their models.
     queries = {operation.query.__name__ for _, operation in rules if operation.query}
@@ -175,7 +179,7 @@ def _describe(
     schemas: Document,
 ) -> Document:
     """One operation of a path."""
-    rule, operation, needed = endpoint
+    rule, operation, needed, _ = endpoint
     summary, _, description = text.partition("\n")
     described: Document = {
         "operationId": rule.endpoint,
@@ -187,7 +191,10 @@ def _describe(
     description = re.sub(r"\n +", "\n", description.strip())
     if isinstance(needed, Scope):
         # Role names beside a scheme that is none of OAuth: since OpenAPI 3.1. No page shows them.
-        described["security"] = [{"ApiKey": [needed.value]}]
+        described["security"] = [
+            {"ApiKey": [needed.value]},
+            *([{}] if endpoint.open_access else []),
+        ]
         description += f"\n\nScope: `{needed}`"
     elif needed is Guard.TOKEN:
         described["security"] = [{"ShopToken": []}]

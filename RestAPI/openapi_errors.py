@@ -50,11 +50,14 @@ API_PREFIX: Final = "/api/"
 
 
 class Endpoint(NamedTuple):
-    """Where an operation is served, and what it asks of its callers."""
+    """Where an operation is served, and what it asks of its callers; nothing of those that need a
+    key if access is open.
+    """
 
     rule: Rule
     operation: Operation
     needed: Needed
+    open_access: bool
 
 
 def error_responses(endpoint: Endpoint) -> Document:
@@ -110,7 +113,7 @@ def _shop_error(members: list[type[CofferError]]) -> Document:
 
 def _errors_of(endpoint: Endpoint) -> set[type[CofferError]]:
     """The problems that an endpoint can answer: its own, and what follows from what it takes."""
-    rule, operation, needed = endpoint
+    rule, operation, needed, _ = endpoint
     kinds: set[type[CofferError]] = {InternalError, *operation.errors}
     if rule.arguments or operation.query or operation.body:
         kinds |= {Invalid, BadRequest}

@@ -17,9 +17,6 @@ from typing import Any, Final
 from uuid import UUID, uuid4
 
 import jwt
-import orjson
-from jwt.algorithms import HMACAlgorithm
-from jwt.utils import base64url_decode
 
 from RestAPI.problems import TokenInvalid
 
@@ -29,8 +26,8 @@ AUDIENCE: Final = "coffer-shop"
 WALLET_CLAIM: Final = "wallet"
 """The claim of our own: the id of the user's wallet, which never changes."""
 
-CLAIMS: Final = frozenset({"sub", WALLET_CLAIM, "iat", "exp", "jti", "iss", "aud"})
-"""Exactly these are in every token."""
+REQUIRED_CLAIMS: Final = ("sub", "exp", "iat", "jti", WALLET_CLAIM)
+"""In every token, beside issuer and audience."""
 
 MAX_TOKEN_CHARACTERS: Final = 2048
 """The longest that is looked at; those of users whose names have 64 characters of 4 bytes, each
@@ -38,9 +35,7 @@ escaped, have less."""
 
 KEY_ID_CHARACTERS: Final = 16
 MAX_VERIFIED_TOKENS: Final = 10_000
-"""Tokens that are known to be good, 1 kB each."""
-
-_HMAC: Final = HMACAlgorithm(HMACAlgorithm.SHA256)
+"""Tokens that are known to be good, 1 kB each: to verify one takes 84 us, to find it 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,25 +86,24 @@ class Tokens:
         return claims
 
     def _decode(self, token: str) -> Claims:
-        """What PyJWT's ``decode`` does, for tokens of our own alone and with its HMAC: in general
-        form, header first, it took 0.35 ms of 0.87 ms that a whole request took.
-        """
-        signed, _, signature = token.rpartition(".")
-        header, _, body = signed.partition(".")
-        secret = self._secrets.get(header)
+        secret = self._secrets.get(token.partition(".")[0])
         if secret is None or len(token) > MAX_TOKEN_CHARACTERS:
             raise _not_ours()
         try:
-            good = _HMAC.verify(signed.encode("ascii"), secret, base64url_decode(signature))
-            claims: Any = orjson.loads(base64url_decode(body)) if good else None
-            if not good or not _is_ours(claims):
-                raise _not_ours()
-            found = Claims(claims["sub"], UUID(claims[WALLET_CLAIM]), claims["exp"])
-        except ValueError:  # no base64, no ASCII, no JSON, no UUID
+            found: dict[str, Any] = jwt.decode(
+                token,
+                secret,
+                algorithms=[ALGORITHM],
+                audience=AUDIENCE,
+                issuer=ISSUER,
+                # Clocks of machines differ; when it was issued decides nothing.
+                options={"require": list(REQUIRED_CLAIMS), "verify_iat": False},
+            )
+            return Claims(found["sub"], UUID(found[WALLET_CLAIM]), int(found["exp"]))
+        except jwt.ExpiredSignatureError:
+            raise _expired() from None
+        except (jwt.InvalidTokenError, ValueError, TypeError, AttributeError):
             raise _not_ours() from None
-        if found.expires_at <= time.time():
-            raise _expired()
-        return found
 
     def _keep(self, token: str, claims: Claims) -> None:
         """Remember a good token in the place of the oldest one."""
@@ -128,19 +122,6 @@ def key_id(secret: str) -> str:
 def _header(secret: str) -> str:
     """The first part of every token that ``secret`` signs."""
     return jwt.encode({}, secret, ALGORITHM, headers={"kid": key_id(secret)}).partition(".")[0]
-
-
-def _is_ours(claims: Any) -> bool:
-    """Whether this is what ``issue`` writes, but for its values. Clocks of machines differ; when it
-    was issued decides nothing.
-    """
-    return (
-        isinstance(claims, dict)
-        and claims.keys() == CLAIMS
-        and (claims["iss"], claims["aud"]) == (ISSUER, AUDIENCE)
-        and all(isinstance(claims[name], str) for name in ("sub", WALLET_CLAIM))
-        and type(claims["exp"]) is int
-    )
 
 
 def _expired() -> TokenInvalid:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeAlias
 
-from pydantic import ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field
 
-from RestAPI.schemas.fields import Answer, Instant, SomeText, Strict, WholeNumber
+from RestAPI.schemas import values
+from RestAPI.schemas.fields import Answer, Instant, SomeText, Strict
 from WalletCore.keys import ID_BYTES, MAX_KEY_DAYS, Scope
 
 KEY_ID_PATTERN: Final = rf"^[0-9a-f]{{{ID_BYTES * 2}}}$"
+
+
+Days: TypeAlias = Annotated[int, Field(ge=1, le=MAX_KEY_DAYS), BeforeValidator(values.whole_number)]
+"""For how long."""
 
 
 class KeyPath(Strict):
@@ -43,7 +48,7 @@ class KeyCreation(Strict):
     owner: SomeText | None = Field(
         None, description="Whose wallets alone it reaches; by default everybody's."
     )
-    expires_in_days: Annotated[WholeNumber, Field(ge=1, le=MAX_KEY_DAYS)] | None = Field(
+    expires_in_days: Days | None = Field(
         None, description="How long it works; by default until it is revoked."
     )
 

@@ -28,10 +28,14 @@ Password: TypeAlias = Annotated[
 ]
 """Whatever text."""
 
-Coins: TypeAlias = Annotated[int, Field(ge=1, le=MAX_AMOUNT_MINOR), BeforeValidator(values.coins)]
+Coins: TypeAlias = Annotated[
+    int, Field(ge=1, le=MAX_AMOUNT_MINOR), BeforeValidator(values.whole_number)
+]
 """A number of coins in a body."""
 
-Price: TypeAlias = Annotated[int, Field(ge=1, le=MAX_PRICE_COINS), BeforeValidator(values.coins)]
+Price: TypeAlias = Annotated[
+    int, Field(ge=1, le=MAX_PRICE_COINS), BeforeValidator(values.whole_number)
+]
 """The same, of a price."""
 
 

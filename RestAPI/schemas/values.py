@@ -186,14 +186,6 @@ def whole_number(value: object) -> int:
     raise ValueError("This must be a whole number.")
 
 
-def coins(value: object) -> int:
-    """A whole number of coins. Raises ValueError."""
-    try:
-        return whole_number(value)
-    except ValueError:
-        raise ValueError("This must be a whole number of coins.") from None
-
-
 def username(value: str) -> str:
     """A user's name in the one form in which it is compared. Raises ValueError."""
     name = normalize("NFC", value)

@@ -11,10 +11,13 @@ from flask.testing import FlaskClient
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from RestAPI.app import Application
+from RestAPI.app import Application, create_app
+from RestAPI.openapi import build_document
 from RestAPI.openapi_errors import API_PREFIX
 from RestAPI.problems import PROBLEMS
 from RestAPI.routes.keys import KEYS_PATH
+from RestAPI.tests.keyed import SETTINGS
+from testkit.ledgers import memory_store
 from WalletCore.keys import Scope
 
 Document = dict[str, Any]
@@ -185,8 +188,16 @@ def test_every_operation_names_its_scope(app: Application, document: Document) -
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
             described = document["paths"].get(path, {}).get(method.lower(), {})
             if isinstance(needed, Scope):
-                assert described["security"] == [{"ApiKey": [needed.value]}]
+                # Here access is open, and a key may be left out.
+                assert described["security"] == [{"ApiKey": [needed.value]}, {}]
                 assert described["description"].endswith(f"Scope: `{needed}`")
                 assert {"401", "403", "429"} <= described["responses"].keys()
             else:
                 assert "ApiKey" not in str(described.get("security"))
+
+
+def test_where_keys_are_asked_for_none_may_be_left_out() -> None:
+    with memory_store() as store:
+        document = build_document(create_app(SETTINGS, store), store.currencies)
+    described = document["paths"]["/api/v1/wallets"]["get"]
+    assert described["security"] == [{"ApiKey": ["wallets:read"]}]

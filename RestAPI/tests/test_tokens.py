@@ -94,10 +94,6 @@ def test_a_token_of_the_same_claims_made_elsewhere_is_good() -> None:
         {"aud": None},
         {"aud": "another service"},
         {"nbf": 4_000_000_000},
-        {"exp": True},
-        {"exp": 1e12},
-        {"aud": ["coffer-shop"]},
-        {"more": "than there is"},
     ],
     ids=str,
 )
