@@ -72,8 +72,9 @@ class Shop:
         if log_ins is not None:
             details |= {f"log_ins_{name}": value for name, value in log_ins.details.items()}
             details["log_ins_failed"] = log_ins.failed
-        answered = paced.details["answered"]
-        right = (answered - paced.failed) / answered * PERCENT if answered else 0.0
+        # Of those that were due: one that was never answered is not right either.
+        due = PACED_RATE * self._options.shop_seconds
+        right = max(0.0, due - paced.failed) / due * PERCENT
         p99 = details["p99_ms"]
         yield Measurement(number, web_server, names[0], p99, "ms", paced.failed, details)
         yield Measurement(number, web_server, names[1], right, "%", paced.failed)

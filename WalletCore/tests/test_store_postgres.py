@@ -366,7 +366,7 @@ def test_the_keeper_of_the_partitions_outlives_a_busy_pool(
 def test_reads_that_find_no_connection_are_refused_and_do_not_hang(url: str) -> None:
     with postgres_store(url) as store:
         wallet_id = new_wallet(store)
-        pool = connect.READ_POOL_CONNECTIONS + connect.READ_POOL_OVERFLOW
+        pool = connect.READ_POOL_CONNECTIONS
         with ExitStack() as stack:
             for _ in range(pool):
                 stack.enter_context(store._engine.connect())
