@@ -10,7 +10,9 @@ from __future__ import annotations
 import logging
 import os
 import re
+import struct
 import sys
+import time
 from collections.abc import MutableMapping
 from typing import Any, Final, TextIO
 
@@ -65,6 +67,10 @@ PARTITION_DAYS_AHEAD = Gauge(
     # A process that never looked must not count as one that found nothing.
     multiprocess_mode="mostrecent",
 )
+
+METRICS_TRIES: Final = 5
+METRICS_PAUSE_SECONDS: Final = 0.02
+"""How often the files of several processes are read until all can be, and the pause between."""
 
 MASK: Final = "***"
 _SECRET_FIELDS: Final = frozenset(
@@ -153,6 +159,12 @@ def render_metrics() -> bytes:
         return generate_latest(REGISTRY)
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    for _ in range(METRICS_TRIES - 1):
+        try:
+            return generate_latest(registry)
+        except (struct.error, ValueError):
+            # A process is just making a file of its own, or writing a new name into it.
+            time.sleep(METRICS_PAUSE_SECONDS)
     return generate_latest(registry)
 
 

@@ -10,7 +10,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from RestAPI.tests.running import ROOT, environment, running
+from RestAPI.tests.running import JWT_SECRET, ROOT, environment, running
 from testkit.waiting import eventually
 from WalletCore.keys import parse_token
 
@@ -46,7 +46,9 @@ def test_from_no_key_to_a_revoked_one(fresh_postgres_url: str, tmp_path: Path) -
     refused = subprocess.run(
         [sys.executable, "-m", "RestAPI", "server"],
         cwd=ROOT,
-        env=environment(COFFER_ACCESS="keys", COFFER_PORT="0", **database),
+        env=environment(
+            COFFER_ACCESS="keys", COFFER_PORT="0", COFFER_JWT_SECRET=JWT_SECRET, **database
+        ),
         capture_output=True,
         text=True,
         timeout=COMMAND_SECONDS,

@@ -195,7 +195,8 @@ def test_two_processes_count_together(tmp_path: Path, fresh_postgres_url: str) -
                 answers = clients.map(lambda _: server.ask("POST", "/api/v1/wallets"), range(40))
                 assert {status for status, _ in answers} == {201}
                 requests += 40
-        _, _, body = server.send(b"GET /metrics HTTP/1.1\r\n" + HEAD + b"\r\n")
+        status, _, body = server.send(b"GET /metrics HTTP/1.1\r\n" + HEAD + b"\r\n")
+        assert status == 200, body
         found = re.search(
             rb'coffer_http_requests_total{method="POST",rule="/api/v1/wallets",status="201"} (\S+)',
             body,

@@ -6,8 +6,10 @@ import io
 import json
 import logging
 import os
+import struct
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -215,3 +217,18 @@ def test_processes_count_together_and_leave_no_gauges_behind(tmp_path: Path) -> 
     assert "coffer_partition_days_ahead 30.0" in before
     assert "coffer_queue_commands 3.0" in after
     assert 'coffer_refusals_total{code="overloaded"} 2.0' in after
+
+
+def test_a_file_that_is_just_being_made_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between its making and its first byte a reader found nothing in it, and answered 500."""
+    monkeypatch.setenv(METRICS_FOLDER_VARIABLE, str(tmp_path))
+    file = tmp_path / "counter_1.db"
+    file.touch()
+    with pytest.raises(struct.error):
+        telemetry.render_metrics()
+    timer = threading.Timer(telemetry.METRICS_PAUSE_SECONDS, file.write_bytes, (bytes(4096),))
+    timer.start()
+    assert telemetry.render_metrics() == b""
+    timer.join()
