@@ -120,7 +120,7 @@ def tokens_of(settings: Settings) -> Tokens | None:
     """What issues the shop's tokens. A store in the memory of one process needs no secret that
     outlives it; where there is none elsewhere, there is no shop.
     """
-    secret = settings.jwt_secret.get_secret_value() if settings.jwt_secret else None
+    secret = settings.jwt_secret.get_secret_value().strip() if settings.jwt_secret else None
     if secret is None and settings.in_memory:
         secret = secrets.token_urlsafe(MIN_JWT_SECRET_BYTES)
     if secret is None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -167,7 +168,11 @@ def operation_of(view: object) -> Operation | None:
 
 def json_response(document: Document, status: int = OK) -> Response:
     """``document`` as an answer."""
-    return Response(orjson.dumps(document), status, content_type=JSON_TYPE)
+    try:
+        body = orjson.dumps(document)
+    except TypeError:  # a sum beyond 64 bits
+        body = json.dumps(document).encode()
+    return Response(body, status, content_type=JSON_TYPE)
 
 
 def is_dry_run(environ: WSGIEnvironment) -> bool:

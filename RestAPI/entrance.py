@@ -62,6 +62,7 @@ class Throttle:
         """
         verdict = self._limits.look(f"failed:{subscriber(environ[ADDRESS])}", FAILED_LOGINS)
         if not verdict.allowed:
+            environ.pop(_LIMIT_HEADERS, None)
             raise too_many_requests(FAILED_LOGINS, verdict)
 
     def _take(

@@ -29,6 +29,10 @@ START_COINS: Final = Decimal(1000)
 PRICES_SECONDS: Final = 1.0
 """How long prices are believed without another look: a new one holds everywhere after that."""
 
+PRICES_WAIT_SECONDS: Final = 2.0
+"""How long a request waits for another one that reads them: with a database that hangs, one after
+the other would have kept every request thread."""
+
 MAX_KNOWN_USERS: Final = 10_000
 """Recipients whose wallets are kept in mind; a user's wallet never changes."""
 
@@ -118,16 +122,21 @@ class Prices:
         return price
 
     def forget(self) -> None:
-        """Look again the next time."""
-        self._read_at = float("-inf")
+        """Look again the next time. A read that is under way may have seen what was before."""
+        with self._lock:
+            self._read_at = float("-inf")
 
     def _read(self) -> None:
-        """One reads; who comes meanwhile waits for it."""
-        with self._lock:
+        """One reads; who comes meanwhile waits for it. Raises Unavailable."""
+        if not self._lock.acquire(timeout=PRICES_WAIT_SECONDS):
+            raise Unavailable("The prices cannot be read right now; retry.")
+        try:
             started = time.monotonic()
             if started - self._read_at >= PRICES_SECONDS:
                 self._prices = {item.name: item.price for item in self._store.shop.items()}
                 self._read_at = started
+        finally:
+            self._lock.release()
 
 
 def open_merchant(store: Store) -> None:

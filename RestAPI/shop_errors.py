@@ -18,6 +18,7 @@ from WalletCore.domain.errors import (
     CofferError,
     InsufficientFunds,
     Invalid,
+    LimitExceeded,
     NotFound,
     Refused,
     WalletClosed,
@@ -33,8 +34,10 @@ BAD_REQUEST: Final = 400
 _PLAIN: Final = {
     WalletFrozen.code: "No coins move here for now: a wallet is frozen.",
     WalletClosed.code: "No coins move here any more: a wallet is closed.",
+    LimitExceeded.code: "Whoever the coins are for cannot take so many.",
 }
-"""What the shop says in place of words about wallets and how to manage them, by code."""
+"""What the shop says in place of words about wallets and how to manage them, by code. What somebody
+else has is nobody's to know."""
 
 
 def error_response(error: CofferError, path: str, cause: object = None) -> Response:

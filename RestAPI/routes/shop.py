@@ -83,6 +83,8 @@ class ShopRoutes:
         except WrongPassword:
             self._authentication.wrong_password(request.environ)
             raise
+        # Nor among those that were verified at the same moment: each would be a guess for nothing.
+        self._authentication.before_password(request.environ)
         return {"token": tokens.issue(body.username, wallet_id)}
 
     @endpoint(tag=TAG, shop=True, responses={200: Info})

@@ -19,6 +19,7 @@ from pydantic import ValidationInfo
 from WalletCore.domain.errors import AmountInvalid
 from WalletCore.domain.model import Document, OperationType
 from WalletCore.domain.money import parse_decimal
+from WalletCore.shop import MAX_NAME_CHARACTERS
 
 ORDERED_TYPES: Final = (OperationType.DEPOSIT.value, OperationType.WITHDRAW.value)
 """What an order of one wallet may be; the other types have endpoints of their own."""
@@ -189,6 +190,9 @@ def whole_number(value: object) -> int:
 def username(value: str) -> str:
     """A user's name in the one form in which it is compared. Raises ValueError."""
     name = normalize("NFC", value)
+    # Of some letters this form is longer: U+FB2C has three characters in it.
+    if len(name) > MAX_NAME_CHARACTERS:
+        raise ValueError(f"A name has at most {MAX_NAME_CHARACTERS} characters, composed (NFC).")
     if not all(category(one)[0] in "LMN" or one in MORE_IN_NAMES for one in name):
         raise ValueError(f"A name is of letters, digits and {' '.join(MORE_IN_NAMES)} only.")
     return name

@@ -304,6 +304,8 @@ def test_secrets_have_a_least_length_and_are_never_shown(name: str) -> None:
         with pytest.raises(ValidationError, match="32 bytes or more") as caught:
             Settings(**given)
         assert "hunter2" not in str(caught.value)
+    with pytest.raises(ValidationError, match="no comma"):
+        Settings(jwt_secret=SecretStr(f"{enough},{enough}"))
     settings = Settings(jwt_secret=SecretStr("ж" * 16), jwt_previous_secrets=SecretStr(enough))
     assert settings.previous_jwt_secrets == [enough]
     assert enough not in repr(settings)
@@ -314,7 +316,7 @@ def test_a_secret_that_was_replaced_is_still_believed() -> None:
     with shop_on(jwt_secret=old) as (anybody, store):
         token = anybody.user("alice").token
         for previous, status in ((f"{'p' * 32}, {old}", 200), (None, 401)):
-            settings = shop_settings(jwt_secret=new, jwt_previous_secrets=previous)
+            settings = shop_settings(jwt_secret=f"{new} ", jwt_previous_secrets=previous)
             client = WsgiClient(create_app(settings, store))
             assert Shopper(client, token).ask("GET", "/api/info").status == status
 

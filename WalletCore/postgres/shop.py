@@ -55,7 +55,7 @@ SET_PRICE: Final = text(
 
 INFO: Final = """
     WITH kept AS MATERIALIZED (
-        SELECT kind, name, count(*) AS number, abs(sum(moved))::bigint AS coins
+        SELECT kind, name, count(*) AS number, abs(sum(moved)) AS coins
         FROM (
             SELECT sum(delta)::bigint AS moved,
                 max(operation_type) FILTER (WHERE NOT undone) AS kind,
@@ -76,7 +76,8 @@ INFO: Final = """
     """
 """The balance, and the entries of one range of the primary key: one statement, hence one snapshot.
 An operation is taken together with its reversals, and left out where nothing remains of it. A
-wallet that belongs to nobody has its id as its name."""
+wallet that belongs to nobody has its id as its name. Gifts that go back and forth add up to more
+than a bigint holds, so the numbers are numeric."""
 
 
 class PostgresShop:
@@ -108,7 +109,7 @@ class PostgresShop:
         coins = next((total for kind, _, total in rows if not kind), None)
         if coins is None:
             raise wallet_not_found(wallet_id)
-        return info_document(coins, [(row[0], row[1], row[2]) for row in rows if row[0]])
+        return info_document(int(coins), [(row[0], row[1], int(row[2])) for row in rows if row[0]])
 
     def items(self) -> list[Item]:
         """See Shop."""
