@@ -4,6 +4,7 @@ now, and what its answer says of that.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from RestAPI.access import is_open
@@ -14,7 +15,9 @@ from RestAPI.problems import PathNotFound
 from RestAPI.rate_limits import (
     FAILED_LOGINS,
     Limit,
+    LocalRateLimits,
     RateLimits,
+    Verdict,
     rate_limit_headers,
     too_many_requests,
 )
@@ -39,6 +42,8 @@ class Throttle:
     def __init__(self, settings: Settings, limits: RateLimits) -> None:
         burst_seconds = settings.rate_limit_burst_seconds
         self._limits = limits
+        # Redis away opens the other limits; who guesses is still counted by each process.
+        self._guesses = (limits, LocalRateLimits())
         self._per_key = Limit.lasting(settings.rate_limit_per_key, burst_seconds)
         self._per_address = Limit.lasting(settings.rate_limit_per_address, burst_seconds)
 
@@ -54,26 +59,27 @@ class Throttle:
 
     def failed(self, environ: WSGIEnvironment) -> None:
         """Count a key or password that was wrong. Raises TooManyRequests if there were many."""
-        self._take(environ, f"failed:{subscriber(environ[ADDRESS])}", FAILED_LOGINS, tell=False)
+        self._guess(environ, lambda limits, name: limits.take(name, FAILED_LOGINS))
 
     def may_try(self, environ: WSGIEnvironment) -> None:
         """Whether another password may be tried from here, before it is looked at. Raises
         TooManyRequests.
         """
-        verdict = self._limits.look(f"failed:{subscriber(environ[ADDRESS])}", FAILED_LOGINS)
-        if not verdict.allowed:
-            environ.pop(_LIMIT_HEADERS, None)
-            raise too_many_requests(FAILED_LOGINS, verdict)
+        self._guess(environ, lambda limits, name: limits.look(name, FAILED_LOGINS))
 
-    def _take(
-        self, environ: WSGIEnvironment, name: str, limit: Limit, *, tell: bool = True
-    ) -> None:
+    def _guess(self, environ: WSGIEnvironment, ask: Callable[[RateLimits, str], Verdict]) -> None:
+        name = f"failed:{subscriber(environ[ADDRESS])}"
+        for verdict in [ask(limits, name) for limits in self._guesses]:
+            if not verdict.allowed:
+                environ.pop(_LIMIT_HEADERS, None)
+                raise too_many_requests(FAILED_LOGINS, verdict)
+
+    def _take(self, environ: WSGIEnvironment, name: str, limit: Limit) -> None:
         verdict = self._limits.take(name, limit)
         if not verdict.allowed:
             environ.pop(_LIMIT_HEADERS, None)
             raise too_many_requests(limit, verdict)
-        if tell:
-            environ[_LIMIT_HEADERS] = rate_limit_headers(limit, verdict)
+        environ[_LIMIT_HEADERS] = rate_limit_headers(limit, verdict)
 
 
 class Entrance:

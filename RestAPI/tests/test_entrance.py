@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 
 from RestAPI.app import create_app
+from RestAPI.entrance import ADDRESS, Throttle
+from RestAPI.problems import TooManyRequests
 from RestAPI.rate_limits import FAILED_LOGINS_BURST
+from RestAPI.redis_rate_limits import RedisRateLimits
 from RestAPI.tests.keyed import API, BOOTSTRAP, SETTINGS, World
 from testkit.ledgers import memory_store
 from WalletCore.keys import Scope
@@ -70,6 +73,22 @@ def test_whoever_guesses_keys_is_told_to_wait() -> None:
         # A right one opens, whoever else is behind the same address; none at all is no guess.
         assert asked(world, 2) == [200, 200]
         assert asked(world, 1, None) == [401]
+
+
+def test_guesses_are_counted_with_redis_away() -> None:
+    """Other limits are open then; this one falls back to what this process has seen."""
+    away = RedisRateLimits("redis://127.0.0.1:1/0")
+    throttle = Throttle(SETTINGS, away)
+    environ: Any = {ADDRESS: "192.0.2.1"}
+    for _ in range(FAILED_LOGINS_BURST):
+        throttle.may_try(environ)
+        throttle.failed(environ)
+    with pytest.raises(TooManyRequests):
+        throttle.may_try(environ)
+    with pytest.raises(TooManyRequests):
+        throttle.failed(environ)
+    throttle.may_try({ADDRESS: "192.0.2.2"})
+    away.close()
 
 
 def test_nothing_is_limited_unless_that_is_wanted() -> None:
