@@ -141,18 +141,23 @@ class Stand:
         """The first process of PostgreSQL, by the first line of its postmaster.pid."""
         return int((self._postgres.folder / "postmaster.pid").read_text().split()[0])
 
+    @property
+    def _served(self) -> dict[str, str]:
+        """What whatever serves here is set to, the floor too, which starts by the same way."""
+        return {
+            "DATABASE_URL": self.url,
+            "JWT_SECRET": secrets.token_urlsafe(MIN_JWT_SECRET_BYTES),
+        }
+
     @contextlib.contextmanager
     def service(self, web_server: str, url: str | None = None, **further: str) -> Iterator[Server]:
         """The service on ``web_server``, as ``python -m RestAPI server`` serves it.
 
         ``url``: of another database than the stand's first one. ``further``: settings.
         """
-        settings = {
-            "WEB_SERVER": web_server,
-            "DATABASE_URL": url or self.url,
-            "JWT_SECRET": secrets.token_urlsafe(MIN_JWT_SECRET_BYTES),
-            **further,
-        }
+        settings = {**self._served, "WEB_SERVER": web_server, **further}
+        if url is not None:
+            settings["DATABASE_URL"] = url
         with self._serve(["RestAPI", "server"], settings) as server:
             time.sleep(SETTLE_SECONDS)
             yield server
@@ -160,7 +165,7 @@ class Stand:
     @contextlib.contextmanager
     def floor(self, web_server: str) -> Iterator[Server]:
         """The bare route on ``web_server``."""
-        settings = {"WEB_SERVER": web_server, "DATABASE_URL": self.url}
+        settings = {**self._served, "WEB_SERVER": web_server}
         with self._serve(["benchmarks.floor"], settings, ready="/ping") as server:
             time.sleep(SETTLE_SECONDS)
             yield server

@@ -1,0 +1,162 @@
+// Forms that do what they say once: an Idempotency-Key each, refusals beside the field they are about.
+
+import { Refusal } from "/static/console/api.js";
+import { h, fill } from "/static/console/dom.js";
+import { knows, t } from "/static/console/i18n.js";
+import { AmountUnclear } from "/static/console/money.js";
+
+let ids = 0;
+
+/** A field by its label; `name` is that of the body's member. `input` may be given by the caller. */
+export function field(name, label, attributes = {}, input = undefined) {
+  const id = `field-${++ids}`;
+  const control = input ?? h("input", { type: "text", autocomplete: "off" });
+  for (const [key, value] of Object.entries({ id, name, ...attributes })) {
+    if (value !== false && value !== undefined) control.setAttribute(key, value === true ? "" : value);
+  }
+  control.setAttribute("aria-describedby", `${id}-wrong`);
+  return h(
+    "div",
+    { class: "field", "data-field": name },
+    h("label", { for: id }, label),
+    control,
+    h("p", { class: "wrong", id: `${id}-wrong`, role: "alert", hidden: true }),
+  );
+}
+
+/** A choice of one of several: pairs of value and label. */
+export function choice(name, label, options) {
+  const select = h("select", {}, options.map(([value, text]) => h("option", { value }, text)));
+  return field(name, label, {}, select);
+}
+
+/**
+ * A form of `fields` with one button.
+ *
+ * `act(values, idempotencyKey)` gets the texts of the fields, sends the request and returns once it is
+ * done; what it throws is shown: an AmountUnclear or a FieldWrong at its field, a Refusal by its code and
+ * `errors` at the fields that it is about, in the words of the server. The key stays the same until the
+ * request is answered for good or a field changes, so that a double click, or a second try after a broken
+ * connection, does it once.
+ *
+ * @param {{title?: string, button: string, fields: Element[], danger?: boolean,
+ *   act: (values: Record<string, string>, idempotencyKey: string) => Promise<string|undefined>}} options
+ *   `act` returns what is said of the success, if anything.
+ */
+export function form({ title, button, fields, act, danger = false }) {
+  let idempotencyKey = crypto.randomUUID();
+  let busy = false;
+  const general = h("p", { class: "wrong", role: "alert", hidden: true });
+  const done = h("p", { class: "done", role: "status" });
+  const submit = h("button", { type: "submit", class: danger ? "danger" : "primary" }, button);
+  const element = h(
+    "form",
+    { class: "card form", novalidate: true, ...(title ? { "aria-label": title } : {}) },
+    title && h("h3", {}, title),
+    fields,
+    general,
+    h("div", { class: "buttons" }, submit, done),
+  );
+  element.addEventListener("input", () => {
+    idempotencyKey = crypto.randomUUID();
+    fill(done);
+  });
+  element.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    if (busy) return;
+    busy = true;
+    submit.setAttribute("aria-disabled", "true");
+    clear(element, general);
+    fill(done);
+    try {
+      const said = await act(Object.fromEntries(new FormData(element)), idempotencyKey);
+      idempotencyKey = crypto.randomUUID();
+      element.reset();
+      fill(done, said ?? t("form.done"));
+    } catch (error) {
+      if (error instanceof Refusal && settled(error.status)) idempotencyKey = crypto.randomUUID();
+      show(element, general, error);
+    } finally {
+      busy = false;
+      submit.removeAttribute("aria-disabled");
+    }
+  });
+  return element;
+}
+
+/** What is wrong with a field, found before anything was sent; `code` is a key of the words. */
+export class FieldWrong extends Error {
+  constructor(name, code) {
+    super(code);
+    this.field = name;
+    this.code = code;
+  }
+}
+
+/** Read an amount out of a field by `parse`; what is unclear is said at that field. */
+export function reading(name, parse) {
+  try {
+    return parse();
+  } catch (error) {
+    if (error instanceof AmountUnclear) throw new FieldWrong(name, error.code);
+    throw error;
+  }
+}
+
+// Codes of money rules are about a field where a form has it.
+const FIELD_OF_CODE = {
+  insufficient_funds: "amount",
+  limit_exceeded: "amount",
+  amount_invalid: "amount",
+  amount_too_precise: "amount",
+  amount_out_of_range: "amount",
+  currency_mismatch: "target_wallet_id",
+  same_wallet: "target_wallet_id",
+  currency_unknown: "currency",
+};
+
+function settled(status) {
+  return status >= 400 && status < 500 && status !== 429;
+}
+
+function show(element, general, error) {
+  if (error instanceof FieldWrong) return tell(element, general, error.field, t(error.code));
+  if (!(error instanceof Refusal)) {
+    tell(element, general, null, t("form.broken"));
+    throw error;
+  }
+  const wrong = error.problem.errors ?? [];
+  for (const { where, message, what } of wrong) {
+    tell(element, general, String(where ?? "").split(".").at(-1), message ?? what);
+  }
+  if (wrong.length === 0) tell(element, general, FIELD_OF_CODE[error.code], inWords(error));
+}
+
+/** A refusal in words: those of the server, after the console's own where it has any. */
+export function inWords(error) {
+  const own = `refused.${error.code}`;
+  const theirs = error.problem.detail ?? error.problem.title ?? "";
+  return knows(own) ? [t(own), theirs].filter(Boolean).join(" ") : theirs;
+}
+
+function tell(element, general, name, text) {
+  const place = name && element.querySelector(`[data-field="${CSS.escape(name)}"]`);
+  const paragraph = place ? place.querySelector(".wrong") : general;
+  paragraph.hidden = false;
+  fill(paragraph, paragraph.textContent ? `${paragraph.textContent} ${text}` : text);
+  if (place) {
+    const control = place.querySelector("input, select, textarea");
+    control.setAttribute("aria-invalid", "true");
+    control.focus();
+  }
+}
+
+function clear(element, general) {
+  for (const paragraph of [general, ...element.querySelectorAll(".field .wrong")]) {
+    paragraph.hidden = true;
+    fill(paragraph);
+  }
+  for (const control of element.querySelectorAll("[aria-invalid]")) {
+    control.removeAttribute("aria-invalid");
+  }
+}

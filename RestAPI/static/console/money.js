@@ -1,0 +1,88 @@
+// Amounts are strings of decimal digits from the field to the server and back; none is ever a number.
+
+/** What is wrong with a typed amount; `code` is a key of the words. */
+export class AmountUnclear extends Error {
+  constructor(code) {
+    super(code);
+    this.code = code;
+  }
+}
+
+const SPACES = /[\s\u00a0\u2007\u202f'’]/g;
+const THOUSANDS_DIGITS = 3;
+
+/**
+ * Read an amount as people type it: "1 234,50", "1,234.50", "1.234,50", "1234.5", "12".
+ *
+ * Of two kinds of separators the last is the decimal one, and one that comes twice separates thousands.
+ * A single one is the decimal one, but where three digits follow and the currency has fewer decimals it
+ * could be either, and is refused: better asked again than a thousand times wrong.
+ *
+ * @param {string} typed
+ * @param {number} decimals of the currency
+ * @returns {string} an exact decimal such as "1234.50", to be sent as it is
+ * @throws {AmountUnclear}
+ */
+export function parseAmount(typed, decimals) {
+  const text = typed.replace(SPACES, "");
+  if (text === "") throw new AmountUnclear("amount.missing");
+  const sign = /^[-−]/.test(text) ? "-" : "";
+  const unsigned = text.replace(/^[-−+]/, "");
+  if (!/^\d*(?:[.,]\d+)*[.,]?$/.test(unsigned) || !/\d/.test(unsigned)) {
+    throw new AmountUnclear("amount.not_a_number");
+  }
+  const [whole, fraction] = splitAtDecimalPoint(unsigned, decimals);
+  const digits = whole.replace(/^0+(?=\d)/, "") || "0";
+  const kept = fraction.replace(/0+$/, "").length > decimals ? fraction : fraction.slice(0, decimals);
+  if (kept.length > decimals) {
+    throw new AmountUnclear(decimals === 0 ? "amount.whole_only" : "amount.too_precise");
+  }
+  return sign + digits + (kept ? `.${kept}` : "");
+}
+
+function splitAtDecimalPoint(text, decimals) {
+  const separators = text.match(/[.,]/g) ?? [];
+  const last = separators.at(-1);
+  if (last === undefined) return [text, ""];
+  const at = text.lastIndexOf(last);
+  const [head, tail] = [text.slice(0, at), text.slice(at + 1)];
+  const kinds = new Set(separators).size;
+  if (kinds === 1 && separators.length > 1) return [groups(text, last), ""];
+  if (kinds === 2) {
+    const other = last === "." ? "," : ".";
+    if (head.includes(last)) throw new AmountUnclear("amount.not_a_number");
+    return [groups(head, other), tail];
+  }
+  if (tail.length === THOUSANDS_DIGITS && decimals < THOUSANDS_DIGITS && !/^0*$/.test(head)) {
+    throw new AmountUnclear("amount.ambiguous");
+  }
+  return [head, tail];
+}
+
+function groups(text, separator) {
+  const [first, ...others] = text.split(separator);
+  if (first.length > THOUSANDS_DIGITS || others.some((part) => part.length !== THOUSANDS_DIGITS)) {
+    throw new AmountUnclear("amount.not_a_number");
+  }
+  return first + others.join("");
+}
+
+/** How many decimals the amounts of a wallet have, by one that the server wrote: "0.00" has 2. */
+export function decimalsOf(amount) {
+  return (amount.split(".")[1] ?? "").length;
+}
+
+/** An amount of the server for people of a language, all digits kept: "-1 234,50". */
+export function formatAmount(amount, language) {
+  const [whole, fraction] = amount.replace("-", "").split(".");
+  const parts = new Intl.NumberFormat(language).formatToParts(1234.5);
+  const separator = (type, otherwise) => parts.find((part) => part.type === type)?.value ?? otherwise;
+  const grouped = whole.replace(/\B(?=(\d{3})+$)/g, separator("group", "\u00a0"));
+  const sign = amount.startsWith("-") ? "−" : "";
+  return sign + grouped + (fraction ? separator("decimal", ".") + fraction : "");
+}
+
+/** The amount in units of its last decimal, exact. */
+export function minorUnits(amount) {
+  return BigInt(amount.replace(".", ""));
+}
