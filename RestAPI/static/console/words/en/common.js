@@ -1,0 +1,23 @@
+// What every page says.
+export default {
+  "nav.label": "Console",
+  "nav.wallets": "Wallets",
+  "nav.live": "Live",
+  "nav.ledger": "Ledger",
+  "nav.shop": "Shop",
+  "nav.docs": "API",
+  "nav.language": "Language",
+  "key.title": "API key",
+  "key.why": "This service asks for a key. It stays in this tab, and is forgotten when the tab is closed.",
+  "key.label": "Key",
+  "key.enter": "Enter",
+  "key.leave": "Forget the key",
+  "key.refused": "The service refuses this key.",
+  "form.done": "Done.",
+  "form.broken": "Something went wrong in this page. Load it again.",
+  "amount.missing": "Write an amount.",
+  "amount.not_a_number": "This is not an amount. Write it as 1234.50 or 1 234,50.",
+  "amount.ambiguous": "Is this a thousand, or a fraction? Write it without separators, as 1234 or 1234.50.",
+  "amount.too_precise": "This currency has fewer decimals.",
+  "amount.whole_only": "This currency has no decimals.",
+};

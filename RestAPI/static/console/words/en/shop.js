@@ -1,0 +1,2 @@
+// The shop.
+export default {};

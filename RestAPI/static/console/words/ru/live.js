@@ -1,0 +1,2 @@
+// Live and the ledger.
+export default {};

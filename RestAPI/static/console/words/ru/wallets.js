@@ -1,0 +1,2 @@
+// The list of wallets, and one wallet.
+export default {};
