@@ -1,8 +1,9 @@
 """The way of the events to their notifications: how fast it is, and what it costs the service.
 
-Everything on gunicorn. What goes through RabbitMQ and what goes without a broker have a database
-each, so that neither finds the other's events; relay, worker and RabbitMQ run only while they are
-measured. Of two figures that are compared, every other round begins with the other one.
+On each server; a backlog, in which no server has a part, once. What goes through RabbitMQ and what
+goes without a broker have a database each, so that neither finds the other's events; relay, worker
+and RabbitMQ run only while they are measured. Of two figures that are compared, every other round
+begins with the other one.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Final
 from benchmarks import event_log
 from benchmarks.broker import Broker, BrokerMissing, private_broker
 from benchmarks.cpu import CpuMeter
-from benchmarks.measurements import GUNICORN, PACE, PERCENT, Measurement
+from benchmarks.measurements import PACE, PERCENT, Measurement
 from benchmarks.options import Options
 from benchmarks.paced import PACED_RATE, Paced, keep_pace
 from benchmarks.programs import CannotMeasure
@@ -67,13 +68,19 @@ class Announcing:
             try:
                 with private_broker(self._stand.folder) as broker:
                     self.broker_version = broker.version()
-                    site = self._brokered
-                    yield from _Round(self._options, self._stand, site, number).through(broker)
+                    for each in self._rounds(self._brokered, number):
+                        yield from each.through(broker)
             except BrokerMissing as error:
                 self.missing = f"{error} What goes through RabbitMQ is NOT measured."
                 self._say(self.missing)
         if self._wants(*DIRECT):
-            yield from _Round(self._options, self._stand, self._direct, number).without_broker()
+            for each in self._rounds(self._direct, number):
+                yield from each.without_broker()
+
+    def _rounds(self, site: _Site, number: int) -> Iterator[_Round]:
+        """One of each server, as they come."""
+        for web_server in self._options.servers:
+            yield _Round(self._options, self._stand, site, number, web_server)
 
     def _wants(self, *names: str) -> bool:
         return self._options.wants(*names)
@@ -89,32 +96,40 @@ class Announcing:
     def _site(self, name: str) -> _Site:
         self._say(f"Creating {self._options.wallets} wallets in the database {name} ...")
         site = _Site(make_database(self._stand.url, name), self._stand.folder / f"{name}.ids")
-        with self._stand.service(GUNICORN, site.url) as server:
+        with self._stand.service(self._options.servers[0], site.url) as server:
             site.ids.write_text("\n".join(make_wallets(server, self._options.wallets)))
         return site
 
 
 class _Round:
-    """One round on one database."""
+    """One round on one database, of one server."""
 
-    def __init__(self, options: Options, stand: Stand, site: _Site, number: int) -> None:
+    def __init__(
+        self, options: Options, stand: Stand, site: _Site, number: int, web_server: str
+    ) -> None:
         self._options = options
         self._stand = stand
         self._site = site
         self._number = number
+        self._web_server = web_server
 
     @cached_property
     def _saturation(self) -> Saturation:
         return Saturation(self._stand.folder)
 
+    @property
+    def _is_first(self) -> bool:
+        """Whether this is the round of the server that is measured first."""
+        return self._web_server == self._options.servers[0]
+
     def through(self, broker: Broker) -> Iterator[Measurement]:
         """Everything with relay, RabbitMQ and worker."""
         wants = self._options.wants
-        if wants(BACKLOG):
+        if wants(BACKLOG) and self._is_first:
             yield self._backlog(BACKLOG, broker)
         if not wants(*RECORDED, *BROKER_P99, *ANNOUNCED):
             return
-        with self._stand.service(GUNICORN, self._site.url) as server:
+        with self._stand.service(self._web_server, self._site.url) as server:
             if wants(*RECORDED, *BROKER_P99):
                 with self._announcers(broker) as programs:
                     self._warm_up(server)
@@ -126,11 +141,11 @@ class _Round:
 
     def without_broker(self) -> Iterator[Measurement]:
         """The worker that follows the log itself."""
-        if self._options.wants(DIRECT_BACKLOG):
+        if self._options.wants(DIRECT_BACKLOG) and self._is_first:
             yield self._backlog(DIRECT_BACKLOG, None)
         if self._options.wants(*DIRECT_RECORDED):
             with (
-                self._stand.service(GUNICORN, self._site.url) as server,
+                self._stand.service(self._web_server, self._site.url) as server,
                 self._announcers(None) as programs,
             ):
                 self._warm_up(server)
@@ -249,7 +264,7 @@ class _Round:
     def _measurement(
         self, name: str, value: float, unit: str, failed: int, details: dict[str, float]
     ) -> Measurement:
-        return Measurement(self._number, GUNICORN, name, value, unit, failed, details)
+        return Measurement(self._number, self._web_server, name, value, unit, failed, details)
 
 
 def _wait_for_records(worker: Server, count: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
@@ -9,8 +10,6 @@ from benchmarks.cpu import OTHERS
 from benchmarks.machine import in_words
 from benchmarks.measurements import (
     DATABASE,
-    GRANIAN,
-    GUNICORN,
     PACE,
     PERCENT,
     WEB_SERVERS,
@@ -60,13 +59,6 @@ _PACED: Final = (
 )
 _WAYS: Final = (("through RabbitMQ", ""), ("without a broker", "_direct"))
 _ANNOUNCING: Final = ("recorded_p99", "recorded_direct_p99", "backlog", "backlog_direct")
-_ON_GUNICORN: Final = (
-    "unannounced_deposits",
-    "announced_deposits",
-    "broker_up_p99",
-    "broker_away_p99",
-)
-"""What is measured on that server alone."""
 _CPU_DETAILS: Final = (
     ("server_cpu_us_per_operation", "server"),
     ("postgresql_cpu_us_per_operation", "PostgreSQL"),
@@ -105,8 +97,6 @@ def latency_table(measurements: Sequence[Measurement], rate: int) -> str:
     for server in WEB_SERVERS:
         for name, words in _PACED:
             found = _measured(measurements, server, name)
-            if server != GUNICORN and name in _ON_GUNICORN:
-                continue
             rows.append(
                 [
                     f"{server}, {words}",
@@ -123,15 +113,15 @@ def latency_table(measurements: Sequence[Measurement], rate: int) -> str:
 def announcing_table(measurements: Sequence[Measurement], options: dict[str, Any]) -> str:
     """The way of the events: from commit to record at a steady pace, and out of a backlog."""
     rows = []
-    for words, suffix in _WAYS:
+    for server, (words, suffix) in itertools.product(WEB_SERVERS, _WAYS):
         # The figure of its p99 has all of them.
-        delays = _measured(measurements, GUNICORN, f"recorded{suffix}_p99")
+        delays = _measured(measurements, server, f"recorded{suffix}_p99")
         rows.append(
             [
-                words,
+                f"{server}, {words}",
                 *(_median(delays, f"{percent}_ms") for percent in ("p50", "p95", "p99")),
                 _worst(delays, "max_ms"),
-                _range_of(measurements, Figure(GUNICORN, f"backlog{suffix}")),
+                _range_of(measurements, Figure(server, f"backlog{suffix}")),
             ]
         )
     head = ["p50", "p95", "p99", "max", f"events a second out of {options['backlog']:,}"]
@@ -142,13 +132,11 @@ def cost_table(measurements: Sequence[Measurement]) -> str:
     """CPU time of one operation, by whose it was: under full load, at a pace, in a backlog."""
     figures = [(server, name) for server in WEB_SERVERS for name, _ in _THROUGHPUT]
     figures += [(DATABASE, name) for name, _ in _PGBENCH]
-    figures += [(GUNICORN, name) for name in _ANNOUNCING]
+    figures += [(server, name) for server in WEB_SERVERS for name in _ANNOUNCING]
     rows = []
     for server, name in figures:
         found = _measured(measurements, server, name)
-        costs = [_median(found, detail) for detail, _ in _CPU_DETAILS]
-        if server != GRANIAN or name not in _ON_GUNICORN:
-            rows.append([f"{server}, {name}", *costs])
+        rows.append([f"{server}, {name}", *(_median(found, detail) for detail, _ in _CPU_DETAILS)])
     return table(["CPU microseconds an operation", *(word for _, word in _CPU_DETAILS)], rows)
 
 

@@ -17,7 +17,7 @@ from benchmarks.bulk import Bulk
 from benchmarks.cpu import CpuMeter
 from benchmarks.lock_benchmark import LockBenchmark
 from benchmarks.machine import describe_machine
-from benchmarks.measurements import DATABASE, GUNICORN, Measurement
+from benchmarks.measurements import DATABASE, Measurement
 from benchmarks.options import Options
 from benchmarks.paced import PACED_RATE, keep_pace
 from benchmarks.saturation import WARM_UP_LOAD_SECONDS, Saturation, connection_count
@@ -110,8 +110,7 @@ class _Suite:
             yield from self._told(self._service(number, web_server))
         yield from self._told(self._bulk.round(number))
         yield from self._told(self._shop.round(number))
-        if GUNICORN in self._options.servers:
-            yield from self._told(self.announcing.round(number))
+        yield from self._told(self.announcing.round(number))
 
     def _told(self, measurements: Iterator[Measurement]) -> Iterator[Measurement]:
         for found in measurements:

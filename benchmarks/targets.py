@@ -134,15 +134,14 @@ def targets_of(server: str) -> list[Target]:
         Target(hot, HOT_OF_SPREAD_RATIO, spread),
         Target(hot, HOT_OF_LOCKING_RATIO[server], locking),
     ]
-    if server == GUNICORN:
-        targets += _targets_of_announcing()
-    else:
+    if server != GUNICORN:
         targets += [
             Target(figure, GRANIAN_OF_GUNICORN_RATIO, Figure(GUNICORN, figure.name))
             for figure in (spread, hot)
         ]
     return [
         *targets,
+        *_targets_of_announcing(server),
         *_targets_of_transfers(server),
         *_targets_of_bulk(server),
         *_targets_of_shop(server),
@@ -185,13 +184,14 @@ def _targets_of_shop(server: str) -> list[Target]:
     ]
 
 
-def _targets_of_announcing() -> list[Target]:
-    """Of the events' way through RabbitMQ, which is measured on gunicorn."""
-    at = partial(Figure, GUNICORN)
+def _targets_of_announcing(server: str) -> list[Target]:
+    """Of the events' way through RabbitMQ; no server has a part in the backlog."""
+    at = partial(Figure, server)
+    backlog = Target(at("backlog"), BACKLOG_EVENTS_PER_SECOND, unit="events/s")
     return [
         Target(at("recorded_p50"), RECORDED_P50_LIMIT_MS, below=True, unit="ms"),
         Target(at("recorded_p99"), RECORDED_P99_LIMIT_MS, below=True, unit="ms"),
-        Target(at("backlog"), BACKLOG_EVENTS_PER_SECOND, unit="events/s"),
+        *([backlog] if server == GUNICORN else []),
         Target(
             at("announced_deposits"), ANNOUNCED_OF_UNANNOUNCED_RATIO, at("unannounced_deposits")
         ),

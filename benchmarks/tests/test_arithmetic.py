@@ -8,6 +8,7 @@ from benchmarks.measurements import (
     DATABASE,
     GRANIAN,
     GUNICORN,
+    WEB_SERVERS,
     Figure,
     Measurement,
     percentile,
@@ -24,7 +25,7 @@ from benchmarks.targets import Result, Target, judge, targets_of
 SPREAD = Figure(GUNICORN, "deposits_spread")
 FLOOR = Figure(GUNICORN, "http_floor")
 
-TARGETS = 39
+TARGETS = 43
 MACHINE = {
     "cores": 2,
     "cpu": "a CPU",
@@ -130,7 +131,9 @@ def announcing_run() -> list[Measurement]:
             ("broker_up_p99", 20.0, "ms"),
             ("broker_away_p99", 21.9, "ms"),
         )
-        for measurement in measured(Figure(GUNICORN, name), value, unit=unit)
+        for server in WEB_SERVERS
+        if (server, name) != (GRANIAN, "backlog")
+        for measurement in measured(Figure(server, name), value, unit=unit)
     ]
 
 
@@ -319,11 +322,14 @@ def test_report_of_the_events() -> None:
         *measured(Figure(GUNICORN, "backlog_direct"), 8000.0, unit="events/s"),
     ]
     rows = announcing_table(measurements, OPTIONS).splitlines()
-    through, without = ([cell.strip() for cell in row.split("|")[1:-1]] for row in rows[2:])
+    through, without, *others = (
+        [cell.strip() for cell in row.split("|")[1:-1]] for row in rows[2:]
+    )
+    assert [row[0] for row in others] == ["granian, through RabbitMQ", "granian, without a broker"]
     assert through == [
-        "through RabbitMQ", "9.0", "20.0", "31.0", "44.0", "6,500 (6,000 to 7,000)"
+        "gunicorn, through RabbitMQ", "9.0", "20.0", "31.0", "44.0", "6,500 (6,000 to 7,000)"
     ]  # fmt: skip
-    assert without == ["without a broker", "-", "-", "-", "-", "8,000 (8,000 to 8,000)"]
+    assert without == ["gunicorn, without a broker", "-", "-", "-", "-", "8,000 (8,000 to 8,000)"]
     assert "5,000" in rows[0]
 
 
