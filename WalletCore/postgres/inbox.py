@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 import orjson
@@ -19,9 +19,11 @@ from uuid_utils.compat import uuid7
 
 from WalletCore.domain.notices import Notice
 from WalletCore.failures import CommitFailure, DataRefused, StoreUnavailable
+from WalletCore.postgres import statements
 from WalletCore.postgres.arrays import Array, jsons, nullable_uuids, texts, uuids
 from WalletCore.postgres.connect import connect_arguments, connection_info
 from WalletCore.postgres.errors import commit_failure
+from WalletCore.postgres.pipeline import Pipeline
 
 LOCK: Final = "SELECT pg_advisory_xact_lock(hashtextextended('coffer.notifications.order', 0))"
 RECORD: Final = (
@@ -49,7 +51,7 @@ class PostgresInbox:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._connection: psycopg.Connection[Any] | None = None
+        self._pipeline: Pipeline | None = None
 
     def record(self, notices: Sequence[Notice]) -> set[UUID]:
         """See Inbox. An event that is there twice is recorded once."""
@@ -57,15 +59,12 @@ class PostgresInbox:
         for notice in notices:
             unique.setdefault(notice.event_id, notice)
         try:
-            connection = self._connected()
-            with connection.pipeline():
-                connection.execute("BEGIN")
-                connection.execute(LOCK)
-                recorded = connection.cursor(binary=True).execute(
-                    RECORD, _columns(list(unique.values()))
-                )
-                connection.execute("COMMIT")
-            return {row[0] for row in recorded}
+            with self._connected().running() as pipeline:
+                pipeline.send(statements.BEGIN)
+                pipeline.send(LOCK)
+                recorded = pipeline.send(RECORD, _columns(list(unique.values())))
+                pipeline.send(statements.COMMIT)
+            return {row[0] for row in recorded.rows}
         except (ValueError, TypeError) as error:
             self.close()
             raise DataRefused(f"not storable: {type(error).__name__}") from error
@@ -75,25 +74,27 @@ class PostgresInbox:
 
     def close(self) -> None:
         """Close the connection."""
-        if self._connection is not None:
+        if self._pipeline is not None:
             with suppress(psycopg.Error):
-                self._connection.close()
-            self._connection = None
+                self._pipeline.connection.close()
+            self._pipeline = None
 
-    def _connected(self) -> psycopg.Connection[Any]:
-        if self._connection is None or self._connection.closed:
-            self._connection = psycopg.connect(
-                connection_info(self._url),
-                autocommit=True,
-                prepare_threshold=0,
-                **connect_arguments("coffer-worker"),
+    def _connected(self) -> Pipeline:
+        if self._pipeline is None or self._pipeline.connection.closed:
+            self._pipeline = Pipeline(
+                psycopg.connect(
+                    connection_info(self._url),
+                    autocommit=True,
+                    **connect_arguments("coffer-worker"),
+                )
             )
-        return self._connection
+        return self._pipeline
 
     def _roll_back(self) -> None:
         try:
-            if self._connection is not None and not self._connection.closed:
-                self._connection.execute("ROLLBACK")
+            if self._pipeline is not None and not self._pipeline.connection.closed:
+                with self._pipeline.running() as pipeline:
+                    pipeline.send(statements.ROLLBACK)
         except psycopg.Error:
             self.close()
 

@@ -5,11 +5,9 @@ and their rows as the domain's own classes.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, LiteralString
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, LiteralString, TypeAlias
 from uuid import UUID
-
-import psycopg
 
 from WalletCore.domain.model import (
     Entry,
@@ -25,6 +23,7 @@ from WalletCore.domain.model import (
 from WalletCore.postgres import statements
 from WalletCore.postgres.arrays import integers, texts, uuids
 from WalletCore.postgres.currencies import StoredCurrencies
+from WalletCore.postgres.pipeline import Answer, Pipeline
 from WalletCore.store import Remembered
 
 HOLD_WIDTH: Final = len(statements.HOLD_COLUMNS.split(","))
@@ -41,6 +40,8 @@ MESSAGE_LOCKS: Final = (
     statements.EXISTING_MESSAGES,
 )
 
+Row: TypeAlias = Sequence[Any]
+
 _STATUS_OF: Final = {status.value: status for status in WalletStatus}
 """Of each locked wallet; to call the enumeration takes ten times as long."""
 
@@ -50,76 +51,66 @@ class Rows:
 
     def __init__(
         self,
-        locked: psycopg.Cursor[Any],
-        existing: psycopg.Cursor[Any],
+        pipeline: Pipeline,
         ids: Sequence[UUID],
+        lock: LiteralString,
+        try_lock: LiteralString,
+        existing: LiteralString,
         *,
         only_try: bool,
     ) -> None:
-        self._locked = locked
-        self._existing = existing
-        self._ids = ids
-        self._only_try = only_try
-
-    def lock(self, lock: LiteralString, try_lock: LiteralString, existing: LiteralString) -> None:
         """Send the statements."""
-        if self._ids:
-            ids = (uuids(self._ids),)
-            self._locked.execute(try_lock if self._only_try else lock, ids)
-            if self._only_try:
-                self._existing.execute(existing, ids)
+        self._locked: Answer | None = None
+        self._existing: Answer | None = None
+        if ids:
+            parameters = (uuids(ids),)
+            self._locked = pipeline.send(try_lock if only_try else lock, parameters)
+            if only_try:
+                self._existing = pipeline.send(existing, parameters)
 
-    def rows(self) -> Iterable[Sequence[Any]]:
+    def rows(self) -> Sequence[Row]:
         """Those that exist and were had."""
-        return self._locked.fetchall() if self._ids else ()
+        return rows_of(self._locked)
 
     def busy(self, found: Mapping[UUID, object]) -> frozenset[UUID]:
         """Those that somebody else keeps locked."""
-        if not self._ids or not self._only_try:
-            return frozenset()
-        return frozenset(row[0] for row in self._existing) - found.keys()
+        return frozenset(row[0] for row in rows_of(self._existing)) - found.keys()
 
 
 class Keys:
     """Idempotency keys on their way through a pipeline: locked, then read, then asked about."""
 
     def __init__(
-        self,
-        locks: psycopg.Cursor[Any],
-        rows: psycopg.Cursor[Any],
-        keys: Sequence[tuple[str, str]],
-        *,
-        only_try: bool,
+        self, pipeline: Pipeline, keys: Sequence[tuple[str, str]], *, only_try: bool
     ) -> None:
-        self._locks = locks
-        self._rows = rows
+        """Send the statement that locks them."""
         self._hashes = {key: _key_hash(key) for key in keys}
-        self._only_try = only_try
-
-    def lock(self) -> None:
-        """Send the statement."""
-        if self._hashes:
-            statement = statements.TRY_LOCK_KEYS if self._only_try else statements.LOCK_KEYS
-            self._locks.execute(statement, (integers(sorted(set(self._hashes.values()))),))
+        self._pipeline = pipeline
+        self._tried: Answer | None = None
+        self._read: Answer | None = None
+        if keys:
+            hashes = (integers(sorted(set(self._hashes.values()))),)
+            if only_try:
+                self._tried = pipeline.send(statements.TRY_LOCK_KEYS, hashes)
+            else:
+                pipeline.send(statements.LOCK_KEYS, hashes)
 
     def read(self) -> None:
         """Send the statement that reads what is remembered."""
         if keys := list(self._hashes):
             columns = (texts([k[0] for k in keys]), texts([k[1] for k in keys]))
-            self._rows.execute(statements.REMEMBERED, columns)
+            self._read = self._pipeline.send(statements.REMEMBERED, columns)
 
     def answers(self) -> dict[tuple[str, str], Remembered]:
         """What is remembered, by key."""
         return {
             (scope, key): Remembered(bytes(request_hash), status, response.encode())
-            for scope, key, request_hash, status, response in (self._rows if self._hashes else ())
+            for scope, key, request_hash, status, response in rows_of(self._read)
         }
 
     def busy(self) -> frozenset[tuple[str, str]]:
         """Keys that somebody else keeps locked."""
-        if not self._hashes or not self._only_try:
-            return frozenset()
-        taken = {row[0] for row in self._locks if not row[1]}
+        taken = {row[0] for row in rows_of(self._tried) if not row[1]}
         return frozenset(key for key, hash_ in self._hashes.items() if hash_ in taken)
 
 
@@ -142,37 +133,29 @@ class Dependents:
     """Holds, and operations that are to be reversed, of wallets that are locked before."""
 
     def __init__(
-        self,
-        cursors: tuple[psycopg.Cursor[Any], psycopg.Cursor[Any], psycopg.Cursor[Any]],
-        holds: Sequence[UUID],
-        originals: Sequence[UUID],
+        self, pipeline: Pipeline, holds: Sequence[UUID], originals: Sequence[UUID]
     ) -> None:
-        self._holds, self._entries, self._reversed = cursors
-        self._hold_ids = holds
-        self._original_ids = originals
-
-    def read(self) -> None:
         """Send the statements."""
-        if self._hold_ids:
-            self._holds.execute(statements.HOLDS, (uuids(self._hold_ids),))
-        if self._original_ids:
-            ids = (uuids(self._original_ids),)
-            self._entries.execute(statements.ORIGINALS, ids)
-            self._reversed.execute(statements.REVERSED, ids)
+        self._holds: Answer | None = None
+        self._entries: Answer | None = None
+        self._reversed: Answer | None = None
+        if holds:
+            self._holds = pipeline.send(statements.HOLDS, (uuids(holds),))
+        if originals:
+            ids = (uuids(originals),)
+            self._entries = pipeline.send(statements.ORIGINALS, ids)
+            self._reversed = pipeline.send(statements.REVERSED, ids)
 
     def holds(self) -> dict[UUID, Hold]:
         """Those that exist, by id."""
-        rows = self._holds if self._hold_ids else ()
-        return {row[0]: hold_of_row(row) for row in rows}
+        return {row[0]: hold_of_row(row) for row in rows_of(self._holds)}
 
     def originals(self) -> dict[UUID, Original]:
         """Those that exist, by id."""
-        if not self._original_ids:
-            return {}
         sides: dict[UUID, list[Entry]] = {}
-        for row in self._entries:
+        for row in rows_of(self._entries):
             sides.setdefault(row[2], []).append(entry_of_row(row))
-        before = {(row[0], row[1]): int(row[2]) for row in self._reversed}
+        before = {(row[0], row[1]): int(row[2]) for row in rows_of(self._reversed)}
         return {
             id_: Original(tuple(entries), before.get((id_, entries[0].wallet_id), 0))
             for id_, entries in sides.items()
@@ -191,6 +174,11 @@ def entry_of_row(row: Sequence[Any]) -> Entry:
     values = list(row[:ENTRY_WIDTH])
     values[3] = OperationType(values[3])
     return Entry(*values)
+
+
+def rows_of(answer: Answer | None) -> Sequence[Row]:
+    """The rows of a statement; none of one that was not needed."""
+    return answer.rows if answer is not None else ()
 
 
 def _key_hash(key: tuple[str, str]) -> int:

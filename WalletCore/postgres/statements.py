@@ -120,6 +120,7 @@ INSERT_KEYS: Final = (
     "unnest(%s::text[])"
 )
 COMMIT: Final = "COMMIT"
+ROLLBACK: Final = "ROLLBACK"
 
 TRANSACTION_STATUS: Final = "SELECT pg_xact_status(%s::xid8)"
 EVENT_EXISTS: Final = "SELECT EXISTS (SELECT FROM coffer.events WHERE id = %s)"

@@ -45,8 +45,10 @@ from WalletCore.postgres.locking import (
     Keys,
     Rows,
     message_of_row,
+    rows_of,
     wallet_of_row,
 )
+from WalletCore.postgres.pipeline import Pipeline
 from WalletCore.store import Loaded, Needs, Remembered
 
 RECONNECT_PAUSE_SECONDS: Final = 0.05
@@ -67,15 +69,15 @@ class PostgresTransactions:
     def __init__(self, url: str, currencies: StoredCurrencies) -> None:
         self._url = url
         self._currencies = currencies
-        self._connection: psycopg.Connection[Any] | None = None
+        self._pipeline: Pipeline | None = None
         self._pause_seconds = RECONNECT_PAUSE_SECONDS
         self._next_try = 0.0
 
     @contextmanager
     def begin(self) -> Iterator[PostgresTransaction]:
         """A transaction; whatever happens inside, the connection is clean or gone afterwards."""
-        connection = self._connected()
-        transaction = PostgresTransaction(connection, self._currencies, self._url)
+        pipeline = self._connected()
+        transaction = PostgresTransaction(pipeline, self._currencies, self._url)
         try:
             yield transaction
         except StoreUnavailable:
@@ -84,49 +86,49 @@ class PostgresTransactions:
             self.close()
             raise
         except BaseException:
-            self._clean(connection)
+            self._clean(pipeline)
             raise
         if not transaction.committed:
-            self._clean(connection)
+            self._clean(pipeline)
 
     def close(self) -> None:
         """Close the connection."""
-        if self._connection is not None:
+        if self._pipeline is not None:
             with suppress(psycopg.Error):
-                self._connection.close()
-            self._connection = None
+                self._pipeline.connection.close()
+            self._pipeline = None
 
-    def _connected(self) -> psycopg.Connection[Any]:
-        if self._connection is not None and not self._connection.closed:
-            return self._connection
+    def _connected(self) -> Pipeline:
+        if self._pipeline is not None and not self._pipeline.connection.closed:
+            return self._pipeline
         if time.monotonic() < self._next_try:
             raise StoreUnavailable("the database is away; the next try comes soon")
         try:
-            self._connection = committer_connection(self._url)
+            self._pipeline = Pipeline(committer_connection(self._url))
         except psycopg.Error as error:
             self._next_try = time.monotonic() + self._pause_seconds
             self._pause_seconds = min(self._pause_seconds * 2, MAX_RECONNECT_PAUSE_SECONDS)
             raise StoreUnavailable(f"no connection: {type(error).__name__}") from None
         self._pause_seconds = RECONNECT_PAUSE_SECONDS
-        return self._connection
+        return self._pipeline
 
-    def _clean(self, connection: psycopg.Connection[Any]) -> None:
+    def _clean(self, pipeline: Pipeline) -> None:
         """Roll back; a connection on which even that fails is thrown away."""
         try:
-            if not connection.closed:
-                connection.execute("ROLLBACK")
+            if not pipeline.connection.closed:
+                # Not by psycopg, which takes a ROLLBACK for the end of all prepared statements.
+                with pipeline.running():
+                    pipeline.send(statements.ROLLBACK)
         except psycopg.Error:
             with suppress(psycopg.Error):
-                connection.close()
+                pipeline.connection.close()
 
 
 class PostgresTransaction:
     """One transaction on an autocommit connection, with its own BEGIN and COMMIT."""
 
-    def __init__(
-        self, connection: psycopg.Connection[Any], currencies: StoredCurrencies, url: str
-    ) -> None:
-        self._connection = connection
+    def __init__(self, pipeline: Pipeline, currencies: StoredCurrencies, url: str) -> None:
+        self._pipeline = pipeline
         self._currencies = currencies
         self._url = url
         self._transaction_id = ""
@@ -135,21 +137,15 @@ class PostgresTransaction:
     def load(self, needs: Needs, keys: Sequence[tuple[str, str]], *, skip_locked: bool) -> Loaded:
         """Lock and read, all in one round trip. Raises CommitFailure."""
         try:
-            with self._connection.pipeline():
-                transaction_id = self._cursor()
-                self._connection.execute(statements.BEGIN)
-                transaction_id.execute(statements.TRANSACTION_ID)
-                locked_keys = Keys(self._cursor(), self._cursor(), keys, only_try=skip_locked)
-                locked_keys.lock()
-                wallets = self._rows(needs.wallets, only_try=skip_locked)
-                wallets.lock(*WALLET_LOCKS)
-                messages = self._rows(needs.messages, only_try=skip_locked)
-                messages.lock(*MESSAGE_LOCKS)
-                cursors = (self._cursor(), self._cursor(), self._cursor())
-                dependents = Dependents(cursors, needs.holds, needs.originals)
-                dependents.read()
+            with self._pipeline.running() as pipeline:
+                pipeline.send(statements.BEGIN)
+                transaction_id = pipeline.send(statements.TRANSACTION_ID)
+                locked_keys = Keys(pipeline, keys, only_try=skip_locked)
+                wallets = Rows(pipeline, needs.wallets, *WALLET_LOCKS, only_try=skip_locked)
+                messages = Rows(pipeline, needs.messages, *MESSAGE_LOCKS, only_try=skip_locked)
+                dependents = Dependents(pipeline, needs.holds, needs.originals)
                 locked_keys.read()
-            self._transaction_id = transaction_id.fetchall()[0][0]
+            self._transaction_id = transaction_id.rows[0][0]
             found = {row[0]: self._wallet(row) for row in wallets.rows()}
             told = {row[0]: message_of_row(row) for row in messages.rows()}
             return Loaded(
@@ -168,23 +164,16 @@ class PostgresTransaction:
     def join(self, keys: Sequence[tuple[str, str]], wallet_ids: Sequence[UUID]) -> Loaded:
         """See Transaction. One round trip. Raises CommitFailure."""
         try:
-            with self._connection.pipeline():
-                more_keys = Keys(self._cursor(), self._cursor(), keys, only_try=True)
-                more_keys.lock()
-                wallets = self._cursor()
+            with self._pipeline.running() as pipeline:
+                more_keys = Keys(pipeline, keys, only_try=True)
+                wallets = None
                 if wallet_ids:
-                    wallets.execute(statements.TRY_LOCK_WALLETS, (uuids(wallet_ids),))
+                    wallets = pipeline.send(statements.TRY_LOCK_WALLETS, (uuids(wallet_ids),))
                 more_keys.read()
-            found = {row[0]: self._wallet(row) for row in (wallets if wallet_ids else ())}
+            found = {row[0]: self._wallet(row) for row in rows_of(wallets)}
             return Loaded(found, more_keys.answers(), busy_keys=more_keys.busy())
         except psycopg.Error as error:
             raise commit_failure(error) from error
-
-    def _rows(self, ids: Sequence[UUID], *, only_try: bool) -> Rows:
-        return Rows(self._cursor(), self._cursor(), ids, only_try=only_try)
-
-    def _cursor(self) -> psycopg.Cursor[Any]:
-        return self._connection.cursor(binary=True)
 
     def save(self, changes: Changes, remembered: Mapping[tuple[str, str], Remembered]) -> None:
         """Write set-wise and COMMIT, in one round trip. Raises CommitFailure.
@@ -192,15 +181,15 @@ class PostgresTransaction:
         A connection that breaks here leaves the outcome open; it is then asked for.
         """
         try:
-            with self._connection.pipeline():
-                self._write(changes, remembered)
-                self._connection.execute(statements.COMMIT)
+            with self._pipeline.running() as pipeline:
+                _write(pipeline, changes, remembered)
+                pipeline.send(statements.COMMIT)
         except (ValueError, TypeError, struct.error) as error:
             # A value that has no form in the database; COMMIT was not reached.
             raise DataRefused(f"not storable: {type(error).__name__}") from error
         except psycopg.Error as error:
             if isinstance(error, psycopg.DataError) or (
-                error.sqlstate is not None and not self._connection.broken
+                error.sqlstate is not None and not self._pipeline.connection.broken
             ):
                 # All locks are held by now.
                 if error.sqlstate == QUERY_CANCELED:
@@ -209,34 +198,6 @@ class PostgresTransaction:
             if not self._was_committed(changes.events, remembered):
                 raise StoreUnavailable("the connection broke; nothing was committed") from error
         self.committed = True
-
-    def _write(self, changes: Changes, remembered: Mapping[tuple[str, str], Remembered]) -> None:
-        execute = self._connection.execute
-        if created := list(changes.created.values()):
-            execute(statements.INSERT_WALLETS, wallet_columns(created))
-        described = [changes.changed[id_] for id_ in changes.described]
-        moved = [w for id_, w in changes.changed.items() if id_ not in changes.described]
-        if moved:
-            execute(statements.UPDATE_WALLETS, balance_columns(moved))
-        if described:
-            # Balance and limits at once: in between they may contradict each other.
-            execute(statements.DESCRIBE_WALLETS, description_columns(described))
-        if changes.entries:
-            execute(statements.INSERT_ENTRIES, entry_columns(changes.entries))
-        if changes.events:
-            execute(statements.INSERT_EVENTS, event_columns(changes.events))
-        if placed := list(changes.placed.values()):
-            execute(statements.INSERT_HOLDS, hold_columns(placed))
-        if held := list(changes.held.values()):
-            execute(statements.UPDATE_HOLDS, resolution_columns(held))
-        if sent := list(changes.sent.values()):
-            execute(statements.INSERT_MESSAGES, message_columns(sent))
-        if marked := list(changes.marked.values()):
-            execute(statements.MARK_MESSAGES, mark_columns(marked))
-        if changes.users:
-            execute(statements.INSERT_USERS, user_columns(changes.users))
-        if remembered:
-            execute(statements.INSERT_KEYS, key_columns(remembered))
 
     def _was_committed(
         self, events: Sequence[Event], remembered: Mapping[tuple[str, str], Remembered]
@@ -257,6 +218,36 @@ class PostgresTransaction:
 
     def _wallet(self, row: Sequence[Any]) -> Wallet:
         return wallet_of_row(row, self._currencies)
+
+
+def _write(
+    pipeline: Pipeline, changes: Changes, remembered: Mapping[tuple[str, str], Remembered]
+) -> None:
+    if created := list(changes.created.values()):
+        pipeline.send(statements.INSERT_WALLETS, wallet_columns(created))
+    described = [changes.changed[id_] for id_ in changes.described]
+    moved = [w for id_, w in changes.changed.items() if id_ not in changes.described]
+    if moved:
+        pipeline.send(statements.UPDATE_WALLETS, balance_columns(moved))
+    if described:
+        # Balance and limits at once: in between they may contradict each other.
+        pipeline.send(statements.DESCRIBE_WALLETS, description_columns(described))
+    if changes.entries:
+        pipeline.send(statements.INSERT_ENTRIES, entry_columns(changes.entries))
+    if changes.events:
+        pipeline.send(statements.INSERT_EVENTS, event_columns(changes.events))
+    if placed := list(changes.placed.values()):
+        pipeline.send(statements.INSERT_HOLDS, hold_columns(placed))
+    if held := list(changes.held.values()):
+        pipeline.send(statements.UPDATE_HOLDS, resolution_columns(held))
+    if sent := list(changes.sent.values()):
+        pipeline.send(statements.INSERT_MESSAGES, message_columns(sent))
+    if marked := list(changes.marked.values()):
+        pipeline.send(statements.MARK_MESSAGES, mark_columns(marked))
+    if changes.users:
+        pipeline.send(statements.INSERT_USERS, user_columns(changes.users))
+    if remembered:
+        pipeline.send(statements.INSERT_KEYS, key_columns(remembered))
 
 
 def _finished(connection: psycopg.Connection[Any], transaction_id: str) -> bool:
