@@ -16,7 +16,7 @@ MAKEFLAGS += --no-print-directory --no-builtin-rules
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help run test faults check lint migrate bench up down logs infra fmt lock audit clean always
+.PHONY: help run test faults check lint migrate bench up observe down logs infra fmt lock audit clean always
 
 help: ## print this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r target text; do printf '%-14s %s\n' "$$target" "$$text"; done
@@ -52,6 +52,9 @@ bench: .venv/.test ## measure the service on this machine: make bench ARGS="--he
 
 up: ## build and start everything in containers, wait until it is ready and print the address
 	@$(COMPOSE) up
+
+observe: ## the same with Prometheus and Grafana, which watch it
+	@$(COMPOSE) observe
 
 down: ## stop the containers; their volumes stay
 	@$(COMPOSE) down

@@ -58,9 +58,17 @@ class Supervisor:
         self._programs: dict[str, subprocess.Popen[bytes]] = {}
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._on_signal)
+        for number in (signal.SIGUSR1, signal.SIGUSR2):
+            signal.signal(number, self._pass_on)
 
     def _on_signal(self, _number: int, _frame: object) -> None:
         self.stopping = True
+
+    def _pass_on(self, number: int, _frame: object) -> None:
+        """The signals that make the log tell more, or less."""
+        for program in self._programs.values():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(program.pid, number)
 
     def start(self, name: str, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
         """Start a program of our Python in a session of its own: Ctrl-C is for us alone."""
@@ -104,13 +112,16 @@ class Supervisor:
 
 
 def _end_with_parent() -> Callable[[], None] | None:
-    """What a program does before it starts: ask to be ended with us, should we be killed."""
+    """What a program does before it starts: ask to be ended with us, should we be killed; and let
+    the signals for its log wait until it takes them.
+    """
     if not sys.platform.startswith("linux"):
         return None
     libc = ctypes.CDLL(None)
 
     def ask() -> None:
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGUSR1, signal.SIGUSR2))
 
     return ask
 

@@ -32,10 +32,12 @@ def run() -> None:
     settings = usable_settings()
     refuse_memory(settings, "the worker")
     from NotificationWorker.worker import Worker  # noqa: PLC0415 - the other commands need none
+    from WalletCore.log_level import watch_signals  # noqa: PLC0415
     from WalletCore.signals import on_stop  # noqa: PLC0415
     from WalletCore.telemetry import configure_logging  # noqa: PLC0415
 
     configure_logging(settings)
+    watch_signals()
     url = running_database(settings)
     require_schema(url)
     try:

@@ -116,6 +116,7 @@ class DeadLetters:
                 timestamp=properties.timestamp,
                 app_id=properties.app_id,
                 delivery_mode=PERSISTENT,
+                correlation_id=properties.correlation_id,
                 headers=headers,
             ),
             mandatory=True,

@@ -54,10 +54,12 @@ def relay() -> None:
     refuse_memory(settings, "the relay")
     from RestAPI.relay import Relay  # noqa: PLC0415 - the other commands need no broker
     from WalletCore.database import require_schema, running_database  # noqa: PLC0415
+    from WalletCore.log_level import watch_signals  # noqa: PLC0415
     from WalletCore.signals import on_stop  # noqa: PLC0415
     from WalletCore.telemetry import configure_logging  # noqa: PLC0415
 
     configure_logging(settings)
+    watch_signals()
     url = running_database(settings)
     require_schema(url)
     try:

@@ -13,9 +13,9 @@ from werkzeug.routing import BaseConverter, MapAdapter
 
 from RestAPI.authentication import Authentication
 from RestAPI.caller import CALLER
-from RestAPI.edge import LOG_FAILURES, REQUEST_ID, RULE, Edge
+from RestAPI.edge import LOG_FAILURES, RULE, Edge
 from RestAPI.endpoint import View
-from RestAPI.entrance import Entrance, Throttle
+from RestAPI.entrance import REQUEST_ID, Entrance, Throttle
 from RestAPI.long_answers import LongAnswers
 from RestAPI.openapi import build_document
 from RestAPI.passwords import Passwords

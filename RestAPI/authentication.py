@@ -10,7 +10,7 @@ from uuid import UUID
 
 from RestAPI.access import bootstrap_of, is_near, is_open
 from RestAPI.caller import Caller
-from RestAPI.entrance import ADDRESS, Throttle
+from RestAPI.entrance import ADDRESS, REQUEST_ID, Throttle
 from RestAPI.key_ring import KeyRing
 from RestAPI.owned import OwnedStore, Owners
 from RestAPI.problems import KeyMissing, KeyRefused, ScopeMissing, TokenMissing
@@ -52,21 +52,20 @@ class Authentication:
 
     def caller(self, environ: WSGIEnvironment, scope: Scope) -> Caller:
         """Who asks. Raises KeyMissing, KeyRefused, ScopeMissing, TooManyRequests, Unavailable."""
-        address, traceparent = environ[ADDRESS], parse_traceparent(environ)
         if self.ring is None:
             if not is_near(environ.get("REMOTE_ADDR", "")):
                 # The settings say loopback, and a server was told to listen elsewhere, too.
                 raise KeyMissing(
                     "Without a key only this machine may ask; COFFER_ACCESS=keys lets others in."
                 )
-            origin = Origin(OPEN_ACTOR, address, None, traceparent)
+            origin = self.origin(environ, OPEN_ACTOR)
             return Caller(self._store, origin, ALL_SCOPES, OPEN_SCOPE)
         key = self._opened(self.ring, environ)
         environ[KEY_ID] = key.id
         self._throttle.by_key(environ, key.id)
         if scope not in key.scopes and Scope.ADMIN not in key.scopes:
             raise ScopeMissing(f"This needs a key with the scope {scope}.")
-        origin = Origin(f"key:{key.id}", address, key.owner, traceparent)
+        origin = self.origin(environ, f"key:{key.id}", key.owner)
         store = self._store
         if key.owner is not None:
             store = OwnedStore(store, key.owner, self._owners)
@@ -103,9 +102,10 @@ class Authentication:
         actor = f"user:{claims.username}"
         return Customer(self._store, self.origin(environ, actor), _NOBODY, actor, claims.wallet_id)
 
-    def origin(self, environ: WSGIEnvironment, actor: str) -> Origin:
-        """Of a request by ``actor``."""
-        return Origin(actor, environ[ADDRESS], None, parse_traceparent(environ))
+    def origin(self, environ: WSGIEnvironment, actor: str, owner: str | None = None) -> Origin:
+        """Of a request by ``actor``, who may touch the wallets of ``owner`` alone, if named."""
+        traceparent = parse_traceparent(environ)
+        return Origin(actor, environ[ADDRESS], owner, traceparent, environ.get(REQUEST_ID))
 
     def before_password(self, environ: WSGIEnvironment) -> None:
         """Raises TooManyRequests where there were many wrong ones of this address."""

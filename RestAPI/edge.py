@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid_utils import uuid7
 
 from RestAPI.authentication import KEY_ID
-from RestAPI.entrance import ADDRESS, Entrance
+from RestAPI.entrance import ADDRESS, REQUEST_ID, WALLET_ID, Entrance
 from RestAPI.problems import as_error
 from RestAPI.shop_errors import error_response
 from WalletCore.telemetry import REQUEST_SECONDS, REQUESTS, get_logger
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 
 RULE: Final = "coffer.rule"
 """The URL rule of the request, in its environment; the application puts it there."""
-
-REQUEST_ID: Final = "coffer.request_id"
-"""The request's id, in its environment."""
 
 NO_RULE: Final = "(none)"
 """What stands for the rule of a path that leads nowhere: metrics must not have a label per path."""
@@ -141,6 +138,7 @@ class Edge:
             method = _OTHER_METHOD
         self._counter(method, rule, status).inc()
         self._timer(method, rule).observe(seconds)
+        wallet_id = environ.get(WALLET_ID)
         write = self._log.debug if rule in _QUIET_RULES else self._log.info
         write(
             "request",
@@ -151,6 +149,7 @@ class Edge:
             duration_ms=round(seconds * 1000, 2),
             request_id=request_id,
             key_id=environ.get(KEY_ID),
+            wallet_id=None if wallet_id is None else str(wallet_id),
             address=environ.get(ADDRESS),
         )
 

@@ -18,6 +18,7 @@ from flask import Response, request
 from pydantic import BaseModel, ValidationError
 
 from RestAPI.caller import CALLER
+from RestAPI.entrance import WALLET_ID
 from RestAPI.problems import PROBLEM_TYPE, as_error
 from RestAPI.reading import (
     JSON_TYPE,
@@ -53,6 +54,7 @@ CREATED: Final = 201
 FIRST_ERROR_STATUS: Final = 400
 REPLAYED_HEADER: Final = "Idempotency-Replayed"
 """Says of an answer that it is the stored one of an earlier request."""
+_WALLET_MEMBERS: Final = ("wallet_id", "source_wallet_id")
 DRY_RUN_HEADER: Final = "Coffer-Dry-Run"
 """Says of an answer that nothing was done."""
 
@@ -110,6 +112,7 @@ class Operation:
         body_may_be_empty, status = self.body_may_be_empty, next(iter(self.responses))
         max_bytes = self.max_body_bytes
         path_model = self.path
+        wallet_member = _wallet_member(body)
         takes_caller = "caller" in inspect.signature(method).parameters
 
         @functools.wraps(method)
@@ -120,6 +123,7 @@ class Operation:
                 if path_model is None
                 else dict(_validated(path_model, path, "path"))
             )
+            environ[WALLET_ID] = arguments.get("wallet_id")
             if takes_caller:
                 arguments["caller"] = environ[CALLER]
             data: object = None
@@ -129,6 +133,7 @@ class Operation:
             if body is not None:
                 data = parse_body(environ, may_be_empty=body_may_be_empty, max_bytes=max_bytes)
                 arguments["body"] = _validated(body, data, "body")
+                _note_wallet(environ, arguments["body"], wallet_member)
                 if idempotent:
                     scope = environ[CALLER].key_scope
                     arguments["key"] = parse_idempotency_key(environ, data, scope)
@@ -164,6 +169,18 @@ endpoint = Operation
 def operation_of(view: object) -> Operation | None:
     """The Operation of a decorated view, None of any other."""
     return getattr(view, "operation", None)
+
+
+def _wallet_member(body: Model | None) -> str:
+    """The member of a body that names the wallet for the log; empty if none does."""
+    members = getattr(body, "model_fields", {})
+    return next((name for name in _WALLET_MEMBERS if name in members), "")
+
+
+def _note_wallet(environ: WSGIEnvironment, body: BaseModel, member: str) -> None:
+    """Leave the wallet that ``body`` names for the log, if it names one."""
+    if member in body.model_fields_set:
+        environ[WALLET_ID] = getattr(body, member)
 
 
 def json_response(document: Document, status: int = OK) -> Response:

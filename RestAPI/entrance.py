@@ -33,6 +33,13 @@ API: Final = "/api/"
 ADDRESS: Final = "coffer.address"
 """The client's address, in the request's environment."""
 
+REQUEST_ID: Final = "coffer.request_id"
+"""The request's id, in its environment."""
+
+WALLET_ID: Final = "coffer.wallet_id"
+"""The wallet that the request names, in its environment, for the log: that of its path, else that
+of its body; of a transfer, the wallet that gives."""
+
 _LIMIT_HEADERS: Final = "coffer.limit_headers"
 
 

@@ -14,11 +14,13 @@ from typing import Any
 
 from RestAPI.access import bracketed, require_access
 from RestAPI.wsgi import application
+from WalletCore.log_level import block_signals, watch_signals
 from WalletCore.settings import load_settings
 from WalletCore.telemetry import forget_process
 
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
 
+block_signals()
 _settings = load_settings()
 require_access(_settings)
 
@@ -57,7 +59,12 @@ limit_request_field_size = 64 * 1024
 
 
 def when_ready(server: Any) -> None:
-    """Let Ctrl-C stop as gently as SIGTERM does."""
+    """Let Ctrl-C stop as gently as SIGTERM does, and the signals for the log reach the workers.
+
+    Gunicorn itself would open log files anew on USR1, of which there are none, and replace itself
+    on USR2, which the database of `make run` would not survive.
+    """
+    watch_signals(lambda: list(server.WORKERS))
     signal.signal(signal.SIGINT, lambda *_: server.signal(signal.SIGTERM, None))
 
 
@@ -67,6 +74,7 @@ def post_fork(server: Any, worker: Any) -> None:
     It does not wait for the database: gunicorn takes a worker that fails to boot as a reason to
     stop all others, and one that is replaced while the database is away must not be that.
     """
+    watch_signals()
     worker.signals_before = server.SIG_QUEUE
     application.open()
 

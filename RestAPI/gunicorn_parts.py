@@ -33,6 +33,7 @@ from RestAPI.problems import (
 )
 from RestAPI.routes.notifications import STREAM_PATH
 from WalletCore.domain.errors import CofferError
+from WalletCore.log_level import level, set_level
 
 BODY_TIMEOUT_SECONDS: Final = 10.0
 """For a request to arrive, from its first byte to the end of its body."""
@@ -207,7 +208,8 @@ class CofferLogger(Logger):  # type: ignore[misc]  # gunicorn has no types
     """Gunicorn's lines, written as all other lines are."""
 
     def setup(self, cfg: Any) -> None:
-        """Leave the writing to the handler of ``configure_logging``."""
+        """Leave the writing to the handler of ``configure_logging``, and the level to our own."""
         super().setup(cfg)
+        set_level(level())
         self.error_log.handlers.clear()
         self.error_log.propagate = True

@@ -57,6 +57,8 @@ gives the stored answer again, with `Idempotency-Replayed: true`, and nothing is
 `Coffer-Dry-Run: true`, and nothing is done; ids in that answer mean nothing.
 * **traceparent** ([W3C Trace Context](https://www.w3.org/TR/trace-context/)): that of a request \
 which changes something is passed on in the event; one that is not valid counts as none.
+* **X-Request-Id**: 1 to 128 letters, digits and `._:/+=@-` of your own, or one is made; it is in \
+the answer, in the log and in the events that the request caused, as `requestid`.
 * **Keys**: unless access is open, send `Authorization: Bearer ck_...`. Each endpoint names the \
 scope that the key needs; a key that is limited to an owner finds the wallets of nobody else.
 * **Events** of every change go to RabbitMQ, too: [asyncapi.yaml](/asyncapi.yaml) describes them.

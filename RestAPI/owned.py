@@ -39,7 +39,7 @@ MAX_REMEMBERED_OWNERS: Final = 10_000
 """A wallet's owner never changes, so it is asked for once."""
 
 
-_OF_ACTORS: Final = frozenset({"actor", "actoraddress"})
+_OF_ACTORS: Final = frozenset({"actor", "actoraddress", "requestid"})
 
 
 class Owners:

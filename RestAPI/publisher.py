@@ -336,11 +336,11 @@ class Publisher:
 
 
 def _properties(event: LoggedEvent) -> pika.BasicProperties:
-    headers = None
-    if '"traceparent"' in event.body:
-        # It may as well be text of somebody's; only the attribute counts.
-        traceparent = orjson.loads(event.body).get("traceparent")
-        headers = {"traceparent": traceparent} if traceparent else None
+    traceparent = request_id = None
+    if '"traceparent"' in event.body or '"requestid"' in event.body:
+        # They may as well be text of somebody's; only the attributes count.
+        body = orjson.loads(event.body)
+        traceparent, request_id = body.get("traceparent"), body.get("requestid")
     return pika.BasicProperties(
         message_id=str(event.id),
         type=event.type,
@@ -348,5 +348,6 @@ def _properties(event: LoggedEvent) -> pika.BasicProperties:
         timestamp=int(event.created_at.timestamp()),
         app_id=APPLICATION,
         delivery_mode=PERSISTENT,
-        headers=headers,
+        correlation_id=request_id,
+        headers={"traceparent": traceparent} if traceparent else None,
     )

@@ -51,6 +51,18 @@ REPUBLISHED = Counter("coffer_relay_republished", "Events published again: nobod
 PENDING = Gauge("coffer_relay_pending", "Events that should be recorded by now and are not.")
 LAG_EVENTS = Gauge("coffer_relay_lag_events", "Events that are committed and not confirmed.")
 LAG_SECONDS = Gauge("coffer_relay_lag_seconds", "The age of the oldest of them.")
+QUEUE_MESSAGES = Gauge(
+    "coffer_relay_queue_messages",
+    "Messages that wait in the workers' queue, as the leader asks each second.",
+)
+QUEUE_CONSUMERS = Gauge("coffer_relay_queue_consumers", "Workers that consume their queue.")
+HOUSEKEEPING_TIME = Gauge(
+    "coffer_relay_housekeeping_timestamp_seconds",
+    "When the leader last threw away what is old, in seconds since 1970; 0: not yet.",
+)
+HOUSEKEEPING_FAILURES = Counter(
+    "coffer_relay_housekeeping_failures", "Times that throwing away what is old failed."
+)
 LEADING = Gauge("coffer_relay_leading", "1 in the relay that leads, 0 in those that wait.")
 
 
@@ -153,6 +165,8 @@ class Relay:
             if not self._leader.leading:
                 # Whoever leads meanwhile takes samples of its own.
                 reconciler = Reconciler(NAME, self._age_seconds)
+                for gauge in (PENDING, QUEUE_MESSAGES, QUEUE_CONSUMERS):
+                    gauge.set(0)
             elif self._publisher is not None:
                 reconciler.sample(self._lag.passed_on)
                 if self._is_drained(self._publisher):
@@ -167,6 +181,8 @@ class Relay:
             state = publisher.queue_state().result(ANSWER_SECONDS)
         except (DeliveryFailed, TimeoutError):
             return False
+        QUEUE_MESSAGES.set(state.messages)
+        QUEUE_CONSUMERS.set(state.consumers)
         return state.messages <= (DRAINED_MESSAGES if state.consumers else 0)
 
     def _publish_again(self, publisher: Publisher, events: Sequence[LoggedEvent]) -> None:
@@ -190,7 +206,9 @@ class Relay:
             pause = HOUSEKEEPING_INTERVAL_SECONDS
             try:
                 self._housekeeper.run(self._stop.is_set)
+                HOUSEKEEPING_TIME.set_to_current_time()
             except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again
+                HOUSEKEEPING_FAILURES.inc()
                 hint = "it is tried again"
                 if lacks_rights(error):
                     hint = "set COFFER_MIGRATION_DATABASE_URL: only the owner may drop partitions"

@@ -6,6 +6,7 @@ what does only inside its functions.
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -16,6 +17,7 @@ from WalletCore.database import (
     require_currencies,
     require_schema,
 )
+from WalletCore.log_level import block_signals
 from WalletCore.metrics_folder import METRICS_FOLDER_VARIABLE
 from WalletCore.settings import Settings
 
@@ -37,6 +39,8 @@ reads requests whole wherever clients are not to be trusted."""
 
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM or Ctrl-C. Raises CannotRun; ends by SystemExit."""
+    # In every thread that is started from here on.
+    block_signals()
     prepare_metrics_folder(settings)
 
     from RestAPI.access import (  # noqa: PLC0415
@@ -101,6 +105,9 @@ def _serve_granian(settings: Settings) -> None:
     from granian.http import HTTP1Settings  # noqa: PLC0415
     from granian.log import LogLevels  # noqa: PLC0415
 
+    from WalletCore.log_level import watch_signals  # noqa: PLC0415
+
+    watch_signals(lambda: [one.pid for one in multiprocessing.active_children() if one.pid])
     to_our_handler: dict[str, Any] = {"handlers": [], "propagate": True}
     Granian(
         "RestAPI.wsgi:open_application",

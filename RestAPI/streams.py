@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from typing import Final, Self
 
 import orjson
-from prometheus_client import Gauge
+from prometheus_client import Counter, Gauge
 
 from RestAPI.caller import no_check
 from RestAPI.problems import KeyRefused
@@ -64,6 +64,7 @@ STOP_WAIT_SECONDS: Final = 1.0
 OPEN_STREAMS = Gauge(
     "coffer_streams", "Streams of notifications that are open.", multiprocess_mode="livesum"
 )
+STREAMED = Counter("coffer_stream_notifications", "Notifications sent over streams.")
 
 
 class Streams:
@@ -249,6 +250,7 @@ class Stream:
             if top > self._position:
                 found, self._position = self._streams.read(self._wanted, self._position, top)
                 if found:
+                    STREAMED.inc(len(found))
                     yield b"".join(map(_event, found))
                     beat_at = time.monotonic() + HEARTBEAT_SECONDS
             now = time.monotonic()

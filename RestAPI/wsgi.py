@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from RestAPI.app import Application, create_app
 from RestAPI.shop_errors import error_response
 from WalletCore.domain.errors import Unavailable
+from WalletCore.log_level import watch_signals
 from WalletCore.open_store import open_store
 from WalletCore.settings import Settings, load_settings
 from WalletCore.store import Store
@@ -109,6 +110,7 @@ class Service:
 
 def open_application() -> Service:
     """The application with its store open: the factory for granian, called in each worker."""
+    watch_signals()
     application.open()
     _watch_for_stop(application.end_streams)
     return application

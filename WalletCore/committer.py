@@ -23,11 +23,13 @@ from WalletCore.deciding import (
     Submission,
     all_needs,
     busy,
+    count_operations,
     counted,
     database_away,
     decide_batch,
     name_of,
     outcome_unknown,
+    start_counting,
 )
 from WalletCore.domain.commands import Command
 from WalletCore.domain.errors import (
@@ -115,6 +117,7 @@ class Committer:
         self._left_over: list[Submission] = []
         self._closing = False
         self._log = get_logger()
+        start_counting()
         self._thread = threading.Thread(target=self._run, name="committer", daemon=True)
         self._thread.start()
 
@@ -320,6 +323,7 @@ class Committer:
             seconds = time.perf_counter() - started
             BATCH_SIZE.observe(len(batch))
             COMMIT_SECONDS.observe(seconds)
+            count_operations(changes)
             self._log.info("batch", commands=len(batch), duration_ms=round(seconds * 1000, 2))
         return results
 

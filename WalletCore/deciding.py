@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
@@ -33,6 +34,7 @@ from WalletCore.domain.errors import (
     CofferError,
     IdempotencyKeyReused,
     OutcomeUnknown,
+    Overloaded,
     Refused,
     Unavailable,
     WalletBusy,
@@ -44,7 +46,7 @@ from WalletCore.domain.origin import SERVICE, Origin
 from WalletCore.domain.working_set import Accepted, Changes
 from WalletCore.failures import DataRefused
 from WalletCore.store import IdempotencyKey, Loaded, Needs, Outcome, Remembered
-from WalletCore.telemetry import REFUSALS
+from WalletCore.telemetry import OPERATIONS, REFUSALS
 
 Result: TypeAlias = Outcome | CofferError
 KeyName: TypeAlias = tuple[str, str]
@@ -216,6 +218,21 @@ def counted(error: CofferError) -> CofferError:
     """``error``, counted by its code."""
     REFUSALS.labels(error.code).inc()
     return error
+
+
+def start_counting() -> None:
+    """Let the refusals that somebody is woken for be counted from 0 on: of a series that begins
+    with 1 Prometheus sees no increase.
+    """
+    for kind in (OutcomeUnknown, Overloaded, WalletBusy):
+        REFUSALS.labels(kind.code)
+
+
+def count_operations(changes: Changes) -> None:
+    """Count what was committed."""
+    by_type = Counter(entry.operation_type for entry in changes.entries)
+    for type_, count in by_type.items():
+        OPERATIONS.labels(type_.value).inc(count)
 
 
 def _json(document: Document) -> bytes:

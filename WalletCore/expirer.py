@@ -21,7 +21,7 @@ from WalletCore.domain.commands import ExpireHold
 from WalletCore.domain.errors import CofferError, WalletBusy
 from WalletCore.domain.model import HoldStatus
 from WalletCore.store import Outcome
-from WalletCore.telemetry import get_logger
+from WalletCore.telemetry import HOLDS_EXPIRED, get_logger
 
 POLL_SECONDS: Final = 0.4
 """Between two looks; a hold expires within a second of its time."""
@@ -82,6 +82,8 @@ class HoldExpirer:
                     with suppress(Exception):
                         get_logger().exception("holds_not_expired")
                     continue
+                if expired:
+                    HOLDS_EXPIRED.inc(expired)
                 # What could not be done would come again at once.
                 if expired == len(holds) == MAX_DUE_HOLDS:
                     pause = 0.0

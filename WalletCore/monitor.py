@@ -13,10 +13,12 @@ from typing import Any, Final
 
 import orjson
 
-from WalletCore.telemetry import METRICS_CONTENT_TYPE, render_metrics
+from WalletCore.telemetry import METRICS_CONTENT_TYPE, READY, get_logger, render_metrics
 
 REQUEST_TIMEOUT_SECONDS: Final = 5
 JSON_TYPE: Final = "application/json"
+
+_PATHS: Final = ("/health/live", "/health/ready", "/metrics")
 
 Missing = Callable[[], list[str]]
 
@@ -74,6 +76,7 @@ class _Handler(BaseHTTPRequestHandler):
             document = {"status": "not ready" if missing else "ready", "missing": missing}
             self._answer(status, document)
         elif self.path == "/metrics":
+            READY.set(0 if self.missing() else 1)
             self._send(HTTPStatus.OK, METRICS_CONTENT_TYPE, render_metrics())
         else:
             detail = "There are /health/live, /health/ready and /metrics."
@@ -83,6 +86,9 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(status, JSON_TYPE, orjson.dumps(document))
 
     def _send(self, status: HTTPStatus, content_type: str, body: bytes) -> None:
+        get_logger().debug(
+            "asked", path=self.path if self.path in _PATHS else "(other)", status=int(status)
+        )
         self.send_response(status)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
@@ -91,4 +97,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name of the base
-        """Say nothing: machines ask all the time."""
+        """Say nothing of its own: machines ask all the time."""

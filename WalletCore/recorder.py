@@ -33,7 +33,7 @@ BATCH_EVENTS = Histogram(
 )
 RECORD_SECONDS = Histogram(
     "coffer_worker_record_seconds",
-    "Time of that transaction.",
+    "Time of a transaction that records events.",
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
 )
 END_TO_END_SECONDS = Histogram(
@@ -108,6 +108,7 @@ class Recorder:
                 user_id=user_id,
                 description=description,
                 type=told.type,
+                request_id=_shortened(told.request_id) if told.request_id else None,
             )
 
 

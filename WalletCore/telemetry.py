@@ -30,6 +30,7 @@ from prometheus_client import (
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from structlog.typing import FilteringBoundLogger, Processor
 
+from WalletCore.log_level import logger_class
 from WalletCore.metrics_folder import METRICS_FOLDER_VARIABLE
 from WalletCore.settings import Settings
 
@@ -55,9 +56,18 @@ COMMIT_SECONDS = Histogram(
 QUEUE_DEPTH = Gauge(
     "coffer_queue_commands", "Commands that wait for a commit.", multiprocess_mode="livesum"
 )
+OPERATIONS = Counter(
+    "coffer_operations", "Entries that were committed, by their operation's type.", ["type"]
+)
 REFUSALS = Counter("coffer_refusals", "Commands that were answered with a problem.", ["code"])
 COMMIT_RETRIES = Counter("coffer_commit_retries", "Transactions done again.", ["reason"])
 CACHE_READS = Counter("coffer_cache_reads", "Reads through the balance cache.", ["result"])
+HOLDS_EXPIRED = Counter("coffer_holds_expired", "Holds that expired by themselves.")
+READY = Gauge(
+    "coffer_ready",
+    "1 if nothing is missing that this program needs, looked at when it is asked; else 0.",
+    multiprocess_mode="mostrecent",
+)
 RATE_LIMITS_SKIPPED = Counter(
     "coffer_rate_limits_skipped", "Requests let through without a look at their limit: no Redis."
 )
@@ -116,6 +126,7 @@ def configure_logging(settings: Settings, stream: TextIO | None = None) -> None:
     """Send the log lines of Coffer and of its libraries to ``stream`` (standard error).
 
     ``log_format`` decides: lines to read on a terminal, JSON elsewhere. Call it once per process.
+    The level can be changed afterwards, see WalletCore.log_level.
     """
     stream = stream or sys.stderr
     readable = settings.log_format == "console" or (
@@ -137,14 +148,13 @@ def configure_logging(settings: Settings, stream: TextIO | None = None) -> None:
         # Bytes from orjson straight to the file: the text layer would cost as much again.
         factory = structlog.BytesLoggerFactory(file=stream.buffer)
         native = [*shared, _mask_ours, structlog.processors.JSONRenderer(serializer=_json_bytes)]
-    level = logging.getLevelNamesMapping()[settings.log_level]
     structlog.configure(
         processors=native,
-        wrapper_class=structlog.make_filtering_bound_logger(level),
+        wrapper_class=logger_class(settings.log_level),
         logger_factory=factory,
         cache_logger_on_first_use=True,
     )
-    _configure_libraries(stream, [_add_logger_name, *shared, _mask_theirs], renderer, level)
+    _configure_libraries(stream, [_add_logger_name, *shared, _mask_theirs], renderer)
 
 
 def get_logger() -> FilteringBoundLogger:
@@ -174,9 +184,7 @@ def forget_process(pid: int) -> None:
         mark_process_dead(pid)  # type: ignore[no-untyped-call]
 
 
-def _configure_libraries(
-    stream: TextIO, processors: list[Processor], renderer: Processor, level: int
-) -> None:
+def _configure_libraries(stream: TextIO, processors: list[Processor], renderer: Processor) -> None:
     """Give the lines of the standard library's logging the same form."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
@@ -187,8 +195,6 @@ def _configure_libraries(
     )
     root = logging.getLogger()
     root.handlers = [handler]
-    # The servers' own loggers have levels of their own; of the others only what is wrong matters.
-    root.setLevel(max(level, logging.WARNING))
     # Psycopg warns of every pipeline that an error ended; the error itself is raised and judged.
     logging.getLogger("psycopg").setLevel(logging.ERROR)
     # Pika tells of each failed connect in six lines; relay and worker say it in one.

@@ -24,6 +24,7 @@ RECORD_TIMEOUT_SECONDS = 10.0
 
 POLL_SECONDS = 0.05
 
+_REQUEST_ID = "[A-Za-z0-9._:/+=@-]{1,128}"
 _TRACEPARENT = "[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}"
 
 Get = Callable[[str], Any]
@@ -201,13 +202,14 @@ def _cloud_event(
     wallet: str, number: int, owner: str | None, event: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The members that every event of a wallet has, and no others: those of CloudEvents 1.0, its
-    status, who owns the wallet if anybody does, who did it from where, and a traceparent if
-    ``event`` has one.
+    status, who owns the wallet if anybody does, who did it from where, and the id of the request
+    and a traceparent if ``event`` has them.
     """
     return {
         "actor": {"$regex": "open|coffer|key:[0-9a-f]{16}|user:.+"},
         **({"actoraddress": {"$type": "string"}} if "actoraddress" in event else {}),
         **({"userid": owner} if owner else {}),
+        **({"requestid": {"$regex": _REQUEST_ID}} if "requestid" in event else {}),
         **({"traceparent": {"$regex": _TRACEPARENT}} if "traceparent" in event else {}),
         "status": {"$regex": "NotProcessed|Processed"},
         "specversion": "1.0",

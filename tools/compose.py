@@ -1,4 +1,4 @@
-"""Docker compose for the Makefile: ``python3 tools/compose.py up|infra|down|logs [SERVICE ...]``.
+"""Docker compose for the Makefile: ``tools/compose.py up|observe|infra|down|logs [SERVICE ...]``.
 
 Works with the plugin (``docker compose``) and with docker-compose 1.29, which cannot wait until the
 containers are healthy; therefore the waiting is done here. Standard library only.
@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
 import make_env
@@ -20,6 +21,12 @@ WEB_PORT = "8000"
 READY_TIMEOUT_SECONDS = 180.0
 POLL_SECONDS = 1.0
 LOG_TAIL_LINES = 40
+OBSERVE = ["--profile", "observe"]
+WATCHERS = {"prometheus": "9090", "grafana": "3000"}
+"""The services of that profile, and their ports."""
+METRICS_KEY = "COFFER_METRICS_KEY"
+MAKE_METRICS_KEY = ["python", "-m", "RestAPI", "keys", "create", "prometheus", "--scope", "metrics"]
+ASK_SECONDS = 15.0
 SETTINGS = {
     "postgres": ("5432", "COFFER_DATABASE_URL=postgresql://coffer:POSTGRES_PASSWORD@{}/coffer"),
     "redis": ("6379", "COFFER_REDIS_URL=redis://:REDIS_PASSWORD@{}/0"),
@@ -35,19 +42,17 @@ def main(command: str, services: list[str]) -> int:
     """Run a command. Returns the exit code."""
     compose = find_compose()
     if command == "down":
-        return run([*compose, "down", "--remove-orphans"])
+        return run([*compose, *OBSERVE, "down", "--remove-orphans"])
     if command == "logs":
-        return run([*compose, "logs", "--follow", "--tail", "200", *services])
+        return run([*compose, *OBSERVE, "logs", "--follow", "--tail", "200", *services])
     if added := make_env.complete(make_env.ENV_FILE):
         print(f"Wrote random secrets into .env: {', '.join(added)}", flush=True)
     wanted = list(SETTINGS) if command == "infra" else []
     build = [] if command == "infra" else ["--build"]
     if code := run([*compose, "up", "--detach", *build, *wanted]):
         return code
-    if failed := wait(compose, wanted or asked(compose, "config", "--services")):
-        print(f"Not ready: {', '.join(failed)}. The end of their logs:", file=sys.stderr)
-        run([*compose, "logs", "--tail", str(LOG_TAIL_LINES), *failed])
-        return 1
+    if code := wait_and_tell(compose, wanted or asked(compose, "config", "--services")):
+        return code
     if command == "infra":
         print("Ready. The settings to use them, but for the passwords, which are in .env:")
         for service, (port, setting) in SETTINGS.items():
@@ -57,7 +62,61 @@ def main(command: str, services: list[str]) -> int:
     print(f"Coffer is ready: http://{address[0]}/" if address else "Coffer is ready.")
     print("The key that may do everything is COFFER_BOOTSTRAP_KEY in .env; make others with it.")
     print("`make logs` follows its logs, `make down` stops it.")
+    return observe(compose) if command == "observe" else 0
+
+
+def observe(compose: list[str]) -> int:
+    """Start what watches the service, which is ready. Returns the exit code."""
+    if not ensure_metrics_key(compose):
+        print("No key for the metrics could be made; `make logs ARGS=web` may say why.")
+        return 1
+    compose = [*compose, *OBSERVE]
+    if code := run([*compose, "up", "--detach", *WATCHERS]):
+        return code
+    if code := wait_and_tell(compose, list(WATCHERS)):
+        return code
+    for service, port in WATCHERS.items():
+        for address in asked(compose, "port", service, port)[:1]:
+            print(f"{service.capitalize()}: http://{address}/")
+    print("In Grafana you are coffer; the password is GRAFANA_ADMIN_PASSWORD in .env.")
     return 0
+
+
+def ensure_metrics_key(compose: list[str]) -> bool:
+    """Have a key in .env with which the metrics, and nothing else, can be read. Whether there is
+    one now: it is made where there was none, or where it works no more.
+    """
+    key = make_env.get(make_env.ENV_FILE, METRICS_KEY)
+    if key and reads_metrics(compose, key):
+        return True
+    made = asked(compose, "exec", "-T", WEB, *MAKE_METRICS_KEY)
+    if not made or not made[-1].startswith("ck_"):
+        return False
+    make_env.put(make_env.ENV_FILE, METRICS_KEY, made[-1].strip())
+    return True
+
+
+def reads_metrics(compose: list[str], key: str) -> bool:
+    """Whether the service takes ``key`` for its metrics."""
+    for address in asked(compose, "port", WEB, WEB_PORT)[:1]:
+        bearer = {"Authorization": f"Bearer {key}"}
+        asking = urllib.request.Request(f"http://{address}/metrics", headers=bearer)
+        try:
+            with urllib.request.urlopen(asking, timeout=ASK_SECONDS):
+                return True
+        except OSError:
+            return False
+    return False
+
+
+def wait_and_tell(compose: list[str], services: list[str]) -> int:
+    """Wait until they are ready; show the logs of those that are not. Returns the exit code."""
+    failed = wait(compose, services)
+    if not failed:
+        return 0
+    print(f"Not ready: {', '.join(failed)}. The end of their logs:", file=sys.stderr)
+    run([*compose, "logs", "--tail", str(LOG_TAIL_LINES), *failed])
+    return 1
 
 
 def find_compose() -> list[str]:

@@ -39,6 +39,7 @@ SECRETS = {
     "COFFER_TESTS_PASSWORD": password,
     "COFFER_BOOTSTRAP_KEY": api_key,
     "COFFER_JWT_SECRET": jwt_secret,
+    "GRAFANA_ADMIN_PASSWORD": password,
 }
 """What is needed, and what makes it."""
 
@@ -54,6 +55,19 @@ def complete(file: Path) -> list[str]:
         added = [f"{name}={SECRETS[name]()}" for name in missing]
         _replace(file, "\n".join([*kept, *added, ""]))
     return missing
+
+
+def get(file: Path, name: str) -> str | None:
+    """What is set under ``name``, None for nothing."""
+    found = re.search(rf"^{name}=(\S+)", file.read_text(), re.MULTILINE) if file.exists() else None
+    return found[1] if found else None
+
+
+def put(file: Path, name: str, value: str) -> None:
+    """Set ``name``, whatever it was before."""
+    lines = file.read_text().splitlines()
+    kept = [line for line in lines if line.partition("=")[0].strip() != name]
+    _replace(file, "\n".join([*kept, f"{name}={value}", ""]))
 
 
 def _replace(file: Path, text: str) -> None:

@@ -18,8 +18,8 @@ from RestAPI.bulk_items import (
     result_json,
 )
 from RestAPI.caller import CALLER, Caller
-from RestAPI.edge import REQUEST_ID
 from RestAPI.endpoint import DRY_RUN_HEADER, View, endpoint, is_dry_run
+from RestAPI.entrance import REQUEST_ID
 from RestAPI.long_answers import LongAnswers
 from RestAPI.patience import renew
 from RestAPI.problems import invalid

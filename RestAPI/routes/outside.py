@@ -10,10 +10,10 @@ from flask import Response
 from RestAPI.endpoint import endpoint, json_response
 from RestAPI.reading import JSON_TYPE
 from RestAPI.schemas.outside import Liveness, Pong, Readiness
-from WalletCore.domain.errors import RETRY_AFTER_SECONDS
+from WalletCore.domain.errors import RETRY_AFTER_SECONDS, CofferError
 from WalletCore.domain.model import Document
 from WalletCore.store import Store
-from WalletCore.telemetry import METRICS_CONTENT_TYPE, render_metrics
+from WalletCore.telemetry import METRICS_CONTENT_TYPE, READY, render_metrics
 
 STATIC_FOLDER: Final = Path(__file__).resolve().parent.parent / "static"
 HTML_TYPE: Final = "text/html; charset=utf-8"
@@ -65,6 +65,10 @@ class HealthRoutes:
 
         In the text format of Prometheus, for all processes of this server.
         """
+        try:
+            READY.set(0 if self._store.missing() else 1)
+        except CofferError:
+            READY.set(0)
         return Response(render_metrics(), content_type=METRICS_CONTENT_TYPE)
 
 

@@ -8,8 +8,8 @@ from uuid import UUID
 from flask import Response, request
 
 from RestAPI.caller import Caller
-from RestAPI.edge import REQUEST_ID
 from RestAPI.endpoint import endpoint
+from RestAPI.entrance import REQUEST_ID
 from RestAPI.long_answers import LongAnswer, LongAnswers
 from RestAPI.schemas.statements import Statement, StatementQuery
 from RestAPI.statement_formats import CSV_MEDIA_TYPE, WRITERS, Format

@@ -74,6 +74,11 @@ class CloudEvent(Answer):
     actoraddress: str = Field(
         default_factory=str, min_length=1, description="Of the client, where there was one."
     )
+    requestid: str = Field(
+        default_factory=str,
+        pattern=r"^[A-Za-z0-9._:/+=@-]{1,128}$",
+        description="The X-Request-Id of the request, if a request caused it.",
+    )
     traceparent: str = Field(
         default_factory=str,
         pattern=r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$",

@@ -96,6 +96,7 @@ _event = wallet_event(
         "key:5f0c2a9e81b47d36",
         "192.0.2.7",
         traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        request_id="01890a62-40b6-7b1e-8a3c-1d2e3f405162",
     ),
 )
 EVENT_EXAMPLE: Final[Document] = event_document(_event.body, recorded=True, status=None)

@@ -238,3 +238,20 @@ def test_readiness_names_what_is_missing_and_liveness_does_not_ask() -> None:
     assert ready.headers["Retry-After"] == "1"
     assert ready.get_json() == {"status": "not ready", "missing": ["database"]}
     assert client.get("/health/live").get_json() == {"status": "alive"}
+
+
+class AwayStore(BrokenStore):
+    """One that cannot even say what is missing."""
+
+    def missing(self) -> list[str]:
+        raise Overloaded("Every connection for reads is busy; retry.")
+
+
+def test_the_metrics_say_whether_everything_is_there_and_are_given_anyhow(
+    client: FlaskClient,
+) -> None:
+    away = create_app(MEMORY, AwayStore(RuntimeError())).test_client()  # type: ignore[arg-type]
+    for asked, ready in ((broken(RuntimeError()), 0), (client, 1), (away, 0)):
+        answer = asked.get("/metrics")
+        assert answer.status_code == 200
+        assert f"\ncoffer_ready {ready}.0\n" in answer.get_data(as_text=True)

@@ -145,7 +145,7 @@ def test_examples_are_events_that_the_worker_can_read(name: str) -> None:
 def test_an_event_with_less_or_more_or_other_things_is_not_valid(name: str) -> None:
     checker = validator(MESSAGES[name]["payload"])
     good = MESSAGES[name]["examples"][0]["payload"]
-    optional = {"actor", "actoraddress", "traceparent"} | (
+    optional = {"actor", "actoraddress", "requestid", "traceparent"} | (
         {"userid"} if "wallet" in good else set()
     )
     for member in good.keys() - optional:

@@ -54,11 +54,15 @@ def channel(amqp_url: str) -> Iterator[Any]:
         connection.close()
 
 
-def event(number: int, *, traceparent: str | None = None) -> LoggedEvent:
+def event(
+    number: int, *, traceparent: str | None = None, request_id: str | None = None
+) -> LoggedEvent:
     event_id = uuid7()
     body = {"id": str(event_id), "number": number, "text": "zwölf"}
     if traceparent:
         body["traceparent"] = traceparent
+    if request_id:
+        body["requestid"] = request_id
     return LoggedEvent(
         number, event_id, "coffer.operation.completed", orjson.dumps(body).decode(), now()
     )
@@ -78,7 +82,14 @@ def taken(channel: Any, queue: str, count: int) -> list[tuple[Any, Any, bytes]]:
 def test_messages_arrive_in_order_with_their_properties(
     publisher: Publisher, topology: Topology, channel: Any
 ) -> None:
-    events = [event(n, traceparent=TRACEPARENT if n == 3 else None) for n in range(1200)]
+    events = [
+        event(
+            n,
+            traceparent=TRACEPARENT if n == 3 else None,
+            request_id="find-me" if n in (3, 4) else None,
+        )
+        for n in range(1200)
+    ]
     futures = [publisher.send(events[start : start + 400]) for start in (0, 400, 800)]
     for future in futures:
         assert future.result(RESULT_SECONDS) is None
@@ -95,6 +106,7 @@ def test_messages_arrive_in_order_with_their_properties(
         assert properties.timestamp == int(sent.created_at.timestamp())
     traced = [(p.headers or {}).get("traceparent") for _, p, _ in found[2:5]]
     assert traced == [None, TRACEPARENT, None]
+    assert [p.correlation_id for _, p, _ in found[2:6]] == [None, "find-me", "find-me", None]
 
 
 def test_the_queue_is_what_it_must_be(publisher: Publisher, topology: Topology) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 
 import pika
 import psycopg
@@ -69,6 +70,16 @@ def test_everything_from_the_service_to_the_notification(
             wait_until_recorded(url)
         eventually(lambda: relay.metric("coffer_relay_confirmed_total") == 21, "confirms")
         assert relay.metric("coffer_relay_leading") == 1
+        eventually(lambda: relay.metric("coffer_relay_queue_consumers") == 1, "its worker")
+        assert relay.metric("coffer_relay_queue_messages") == 0
+        eventually(
+            lambda: (
+                0 <= time.time() - relay.metric("coffer_relay_housekeeping_timestamp_seconds") < 60
+            ),
+            "housekeeping",
+        )
+        assert relay.metric("coffer_relay_housekeeping_failures_total") == 0
+        assert worker.metric("coffer_ready") == relay.metric("coffer_ready") == 1
         eventually(lambda: relay.metric("coffer_relay_lag_events") == 0, "no lag")
         assert worker.metric("coffer_worker_recorded_total") == 21
         assert worker.metric("coffer_worker_end_to_end_seconds_count") == 21

@@ -117,8 +117,10 @@ def test_a_stream_begins_with_its_place_and_brings_what_comes(
     assert decode_cursor(FOLLOWING, reading.begin(), int) == [1]
     assert reading.interpreter.retry_milliseconds == RETRY_MILLISECONDS
     assert reading.parts[0].startswith(b"retry: ")
+    sent = module.STREAMED._value.get()
     inbox.tell("first", "second")
     first, second = reading.take(2)
+    assert module.STREAMED._value.get() == sent + 2
     assert (first.type, first.data["text"], second.data["text"]) == (
         "notification",
         "first",

@@ -3,8 +3,9 @@
 https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md
 Extension attributes: ``wallet`` (its id) and ``walletseq`` (contiguous from 1 per wallet, so that a
 consumer can prove order and loss); ``userid``, whom it concerns, if anybody is named; ``actor`` and
-``actoraddress``, who did it and from where; and ``traceparent`` where the request that caused it
-had one (https://github.com/cloudevents/spec/blob/main/cloudevents/extensions/distributed-tracing.md).
+``actoraddress``, who did it and from where; ``requestid``, the id of the request that caused it, if
+one did; and ``traceparent`` where that request had one
+(https://github.com/cloudevents/spec/blob/main/cloudevents/extensions/distributed-tracing.md).
 """
 
 from __future__ import annotations
@@ -113,6 +114,7 @@ def _optional(user_id: str | None, origin: Origin) -> Document:
         "userid": user_id,
         "actor": origin.actor,
         "actoraddress": origin.address,
+        "requestid": origin.request_id,
         "traceparent": origin.traceparent,
     }
     return {name: value for name, value in named.items() if value}

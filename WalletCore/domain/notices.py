@@ -24,7 +24,9 @@ class BadEvent(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """An event that was read and found good, with what is told of it. ``time``: of the event."""
+    """An event that was read and found good, with what is told of it. ``time``: of the event.
+    ``request_id``: of the request that caused it, as far as the event names one.
+    """
 
     event_id: UUID
     type: str
@@ -34,6 +36,7 @@ class Notice:
     title: str
     text: str
     data: Document
+    request_id: str | None = None
 
 
 def notice(event: object) -> Notice:
@@ -53,6 +56,7 @@ def notice(event: object) -> Notice:
         raise BadEvent(f"data is not that of {type_}: {bad}") from None
     wallet = event.get("wallet")
     user = event.get("userid")
+    request_id = event.get("requestid")
     if user is not None and not (isinstance(user, str) and user):
         raise BadEvent("userid is not a text")
     return Notice(
@@ -64,6 +68,8 @@ def notice(event: object) -> Notice:
         title=title,
         text=text,
         data=data,
+        # For the log only: no reason to take a message for one that cannot be read.
+        request_id=request_id if isinstance(request_id, str) else None,
     )
 
 

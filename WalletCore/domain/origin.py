@@ -19,13 +19,15 @@ SHELL_ACTOR: Final = "shell"
 class Origin:
     """``actor``: ``key:<id>``, ``user:<name>``, or one of the names above. ``address``: of the
     client. ``owner``: whose wallets alone may be touched, None: everybody's; others are not found.
-    ``traceparent``: of the request (https://www.w3.org/TR/trace-context/).
+    ``traceparent``: of the request (https://www.w3.org/TR/trace-context/). ``request_id``: what it
+    has in the log and in the header X-Request-Id; None where no request asked for it.
     """
 
     actor: str = SERVICE_ACTOR
     address: str | None = None
     owner: str | None = None
     traceparent: str | None = None
+    request_id: str | None = None
 
 
 SERVICE: Final = Origin()

@@ -58,6 +58,7 @@ from WalletCore.postgres.keys import PostgresKeys
 from WalletCore.postgres.locking import entry_of_row, hold_of_row, wallet_of_row
 from WalletCore.postgres.notifications import PostgresNotifications
 from WalletCore.postgres.partitions import PartitionKeeper
+from WalletCore.postgres.pool_metrics import POOL_WAITS, WAIT_NOTED_SECONDS, PoolSampler
 from WalletCore.postgres.search_queries import search_entries
 from WalletCore.postgres.shop import PostgresShop
 from WalletCore.postgres.statement_queries import read_statement
@@ -98,20 +99,22 @@ class PostgresStore:
         self.keys = PostgresKeys(self._read)
         self.shop = PostgresShop(self._read)
         self._partitions = PartitionKeeper(self._engine)
+        sources = [PostgresTransactions(url, self.currencies) for _ in range(2)]
         self._committer = Committer(
-            PostgresTransactions(url, self.currencies),
+            sources[0],
             self.currencies,
             waiting_limit=waiting_limit,
             after_commit=self._cache.forget,
         )
         # What takes seconds has a connection of its own, and one place: others do not wait for it.
         self._large_groups = Committer(
-            PostgresTransactions(url, self.currencies),
+            sources[1],
             self.currencies,
             waiting_limit=1,
             after_commit=self._cache.forget,
         )
         self._expirer = HoldExpirer(self.due_holds, self.execute)
+        self._sampler = PoolSampler(self._engine, [source.is_open for source in sources])
 
     def execute(
         self,
@@ -292,6 +295,7 @@ class PostgresStore:
 
     def close(self) -> None:
         """See Store."""
+        self._sampler.close()
         self._expirer.close()
         self._large_groups.close()
         self._committer.close()
@@ -331,10 +335,14 @@ class PostgresStore:
     def _read(self, read: Callable[[Connection], Answer]) -> Answer:
         """Run ``read`` on a pooled connection. Raises Unavailable, Overloaded."""
         for attempt in range(1, READ_TRIES + 1):
+            started = time.perf_counter()
             try:
                 with self._engine.connect() as connection:
+                    if time.perf_counter() - started > WAIT_NOTED_SECONDS:
+                        POOL_WAITS.inc()
                     return read(connection)
             except PoolTimeout:
+                POOL_WAITS.inc()
                 raise Overloaded("Every connection for reads is busy; retry.") from None
             except DBAPIError as error:
                 _raise_for(error, last=attempt == READ_TRIES)

@@ -98,6 +98,11 @@ class PostgresTransactions:
                 self._pipeline.connection.close()
             self._pipeline = None
 
+    def is_open(self) -> bool:
+        """Whether there is a connection now. Safe in any thread."""
+        pipeline = self._pipeline
+        return pipeline is not None and not pipeline.connection.closed
+
     def _connected(self) -> Pipeline:
         if self._pipeline is not None and not self._pipeline.connection.closed:
             return self._pipeline

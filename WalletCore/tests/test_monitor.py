@@ -44,11 +44,14 @@ def test_it_is_alive_and_ready(monitor: Monitor, missing: list[str]) -> None:
     assert ask(monitor, "/health/live")[0] == 200
 
 
-def test_metrics_and_what_it_does_not_know(monitor: Monitor) -> None:
+def test_metrics_and_what_it_does_not_know(monitor: Monitor, missing: list[str]) -> None:
     status, body, kind = ask(monitor, "/metrics")
     assert status == 200
     assert kind.startswith("text/plain")
     assert b"coffer_" in body
+    assert b"\ncoffer_ready 1.0\n" in body
+    missing.append("broker")
+    assert b"\ncoffer_ready 0.0\n" in ask(monitor, "/metrics")[1]
     assert ask(monitor, "/other")[0] == 404
     assert ask(monitor, "/metrics", "POST")[0] == 501
 

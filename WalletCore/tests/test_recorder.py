@@ -270,7 +270,18 @@ def test_the_line_of_the_log(lines: Lines) -> None:
         "user_id": "alice",
         "description": text,
         "type": "coffer.operation.completed",
+        "request_id": told.request_id,
     }
+    assert told.request_id is not None
+
+
+def test_a_request_id_that_is_no_text_or_endless_harms_nothing(lines: Lines) -> None:
+    event = example_events()["coffer.operation.completed"]
+    for given in (7, {"a": 1}, None, "x" * (MAX_LOGGED_CHARACTERS + 1)):
+        told = read_event(orjson.dumps({**event, "id": str(uuid7()), "requestid": given}))
+        Recorder(MemoryInbox()).record([told])
+    shown = [line["request_id"] for line in lines.all()]
+    assert shown == [None, None, None, "x" * MAX_LOGGED_CHARACTERS + "…"]
 
 
 def test_an_event_that_concerns_nobody(lines: Lines) -> None:

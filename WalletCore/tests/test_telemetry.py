@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import structlog
 
-from WalletCore import telemetry
+from WalletCore import log_level, telemetry
 from WalletCore.metrics_folder import METRICS_FOLDER_VARIABLE
 from WalletCore.settings import Settings
 
@@ -49,8 +49,9 @@ def logging_as_it_was() -> Iterator[None]:
     """Configuring is for a whole process; a test puts everything back."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
-    config = structlog.get_config()
+    config, told = structlog.get_config(), log_level.level()
     yield
+    log_level.set_level(told)
     structlog.configure(**config)
     root.handlers, root.level = handlers, level
     logging.captureWarnings(capture=False)
@@ -179,7 +180,7 @@ def _seconds_per_line(log: Any, lines: int) -> float:
 
 COUNTING = """
 import os, sys
-from WalletCore import telemetry
+from WalletCore import log_level, telemetry
 
 def count(depth):
     telemetry.REFUSALS.labels("overloaded").inc()

@@ -259,3 +259,16 @@ def test_what_others_use_goes_on(home: Path, start: Start) -> None:
         assert running.ends() == 0
         assert LocalPostgres(home).running_url() == url
     assert LocalPostgres(home).running_url() is None
+
+
+def test_the_signals_for_the_log_reach_every_program(start: Start) -> None:
+    run = start(COFFER_LOG_FORMAT="json")
+    run.wait_until_ready()
+    # The server's main process and its worker, the relay and the worker.
+    run.process.send_signal(signal.SIGUSR1)
+    wait_for(lambda: run.output().count('"level_now":"DEBUG"') == 4)
+    run.process.send_signal(signal.SIGUSR2)
+    wait_for(lambda: run.output().count('"level_now":"INFO"') == 4)
+    assert run.is_ready()
+    run.process.send_signal(signal.SIGTERM)
+    assert run.ends() == 0
