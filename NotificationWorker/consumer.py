@@ -27,6 +27,7 @@ from WalletCore.failures import DataRefused, StoreUnavailable
 from WalletCore.recorder import Recorder, read_event
 from WalletCore.telemetry import get_logger, mask_secrets
 from WalletCore.topology import PREFETCH_MESSAGES, Topology, bounded_url
+from WalletCore.tracing import NO_TRACES, BatchTraces, Tracer, process_words
 
 POLL_SECONDS: Final = 0.5
 """How soon a stop is noticed while nothing comes."""
@@ -70,11 +71,19 @@ class _Message:
 class Consumer:
     """Records what comes from the broker at ``url``. Belongs to one thread."""
 
-    def __init__(self, url: str, topology: Topology, recorder: Recorder, stop: Event) -> None:
+    def __init__(
+        self,
+        url: str,
+        topology: Topology,
+        recorder: Recorder,
+        stop: Event,
+        tracer: Tracer = NO_TRACES,
+    ) -> None:
         self._parameters = pika.URLParameters(bounded_url(url, "coffer-worker"))
         self._topology = topology
         self._recorder = recorder
         self._stop = stop
+        self._traces = BatchTraces(tracer, process_words(topology.queue))
         self._log = get_logger().bind(role="worker")
         self._gathered: list[_Message] = []
         self._cancelled = False
@@ -152,7 +161,8 @@ class Consumer:
     ) -> None:
         """Record a batch, put aside what cannot be, and acknowledge all of it."""
         good, bad = read_all(batch)
-        refused = self._record_patiently(connection, [notice for _, notice in good])
+        with self._traces.batch(lambda: [_traceparent(message) for message, _ in good]):
+            refused = self._record_patiently(connection, [notice for _, notice in good])
         if refused is None:
             return  # told to stop while the database is away: the broker gives it to another one
         bad += [(good[place][0], f"not storable: {why}") for place, why in refused.items()]
@@ -161,6 +171,7 @@ class Consumer:
             DEAD.inc()
             self._log.error("dead_message", message_id=message.properties.message_id, why=why)
         channel.basic_ack(batch[-1].tag, multiple=True)
+        self._traces.flush()
 
     def _record_patiently(
         self, connection: pika.BlockingConnection, notices: list[Notice]
@@ -184,6 +195,11 @@ class Consumer:
                     self._log.info("database_back")
                 self.store_away = False
                 return refused
+
+
+def _traceparent(message: _Message) -> object:
+    """Whatever somebody has put there."""
+    return (message.properties.headers or {}).get("traceparent")
 
 
 def read_all(

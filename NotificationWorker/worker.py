@@ -19,6 +19,7 @@ from WalletCore.recorder import Recorder
 from WalletCore.settings import Settings
 from WalletCore.telemetry import get_logger
 from WalletCore.topology import Topology
+from WalletCore.tracing import open_tracer
 
 NAME: Final = "worker"
 
@@ -44,11 +45,12 @@ class Worker:
         self._lag = Lag()
         self._consumer: Consumer | None = None
         self._leader = Leader(url, NAME)
-        self._sink = RecordingSink(recorder)
+        self._tracer = open_tracer(settings, NAME)
+        self._sink = RecordingSink(recorder, self._tracer)
         if settings.amqp_url is not None:
             broker = settings.amqp_url.get_secret_value()
             topology = Topology.of(settings)
-            self._consumer = Consumer(broker, topology, recorder, self._stop)
+            self._consumer = Consumer(broker, topology, recorder, self._stop, self._tracer)
             self._sweeper = Sweeper(broker, topology, Recorder(self._sweepers_inbox), self._stop)
         self._monitor = Monitor(settings.host, settings.worker_port, self.missing)
         self._log = get_logger().bind(role=NAME)
@@ -69,6 +71,7 @@ class Worker:
         finally:
             self._inbox.close()
             self._monitor.close()
+            self._tracer.close()
             self._log.info("stopped")
 
     def stop(self) -> None:

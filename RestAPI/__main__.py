@@ -1,4 +1,4 @@
-"""``python -m RestAPI server | relay | migrate | verify | status | import | keys``."""
+"""``python -m RestAPI server | relay | migrate | verify | status | import | keys | profile``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from RestAPI.keys_command import keys
+from RestAPI.profile_command import profile
 from WalletCore.command_line import CannotRun, refuse_memory, usable_settings
 from WalletCore.database import embedded_database, first_line, running_database
 from WalletCore.settings import Settings
@@ -31,6 +32,7 @@ def main() -> None:
 
 
 main.add_command(keys)
+main.add_command(profile)
 
 
 @main.command()

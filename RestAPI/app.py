@@ -34,6 +34,7 @@ from RestAPI.routes.notifications import (
 )
 from RestAPI.routes.operations import OPERATIONS_PATH, OperationRoutes
 from RestAPI.routes.outside import STATIC_FOLDER, HealthRoutes, PageRoutes
+from RestAPI.routes.profile import PROFILE_PATH, ProfileRoutes
 from RestAPI.routes.search import SearchRoutes
 from RestAPI.routes.shop import (
     AUTH_PATH,
@@ -50,9 +51,12 @@ from RestAPI.scopes import NEEDED, Guard, Needed
 from RestAPI.shop import Accounts, Prices
 from RestAPI.shop_errors import error_response
 from RestAPI.streams import Streams
+from RestAPI.traced import Traced
+from WalletCore.profiling import Profiler
 from WalletCore.settings import Settings
 from WalletCore.store import Store
 from WalletCore.telemetry import get_logger
+from WalletCore.tracing import NO_TRACES, Tracer
 
 if TYPE_CHECKING:
     from flask.typing import ResponseReturnValue
@@ -80,8 +84,8 @@ class _Id(BaseConverter):
 class Application(Flask):
     """Flask, but for what this service does without: sessions, and URLs of several hosts.
 
-    ``streams``: all of this process; whoever closes the store ends them before. ``needed``: what
-    each endpoint, by its name, asks of its callers.
+    ``streams``: all of this process; whoever closes the store ends them before. ``profiler``: that
+    of this process. ``needed``: what each endpoint, by its name, asks of its callers.
     """
 
     session_interface = _NoSessions()
@@ -91,13 +95,20 @@ class Application(Flask):
     ) -> None:
         super().__init__("RestAPI", static_folder=STATIC_FOLDER, static_url_path="/static")
         self.streams = streams
+        self.profiler = Profiler()
         self.needed: dict[str, Needed] = {"static": Guard.NOTHING}
         self.open_access = authentication.ring is None
         self._authentication = authentication
         self._limits = limits
 
+    def end_long_requests(self) -> None:
+        """Let streams and a profile come to their end. Not for a signal's handler."""
+        self.profiler.end()
+        self.streams.end()
+
     def close(self) -> None:
         """End the streams, and let go of what counts requests. The store is not this one's."""
+        self.profiler.end()
         self.streams.close()
         self._limits.close()
 
@@ -134,8 +145,10 @@ class Application(Flask):
         return super().dispatch_request()
 
 
-def create_app(settings: Settings, store: Store) -> Application:
-    """The service on ``store``, a WSGI application that is ready to serve."""
+def create_app(settings: Settings, store: Store, tracer: Tracer = NO_TRACES) -> Application:
+    """The service on ``store``, a WSGI application that is ready to serve. ``tracer``: whom the
+    requests are told; it is not closed with the application.
+    """
     limits = open_rate_limits(settings)
     throttle = Throttle(settings, limits)
     authentication = Authentication(settings, store, throttle)
@@ -151,10 +164,16 @@ def create_app(settings: Settings, store: Store) -> Application:
     _add(app, "GET", KEYS_PATH, keys.list_keys)
     _add(app, "DELETE", f"{KEYS_PATH}/<key_id>", keys.revoke_key)
     _add_shop(app, store, authentication)
+    profile = ProfileRoutes(app.profiler, settings.worker_count)
+    _add(app, "GET", PROFILE_PATH, profile.get_profile)
+    _without_head(app, profile.get_profile)
     _add_service(app, store)
 
     app.register_error_handler(Exception, _answer_error)
-    app.wsgi_app = Edge(app.wsgi_app, Entrance(settings, throttle))  # type: ignore[method-assign]
+    edge = Edge(app.wsgi_app, Entrance(settings, throttle))
+    app.wsgi_app = edge  # type: ignore[method-assign]
+    if tracer.on:
+        app.wsgi_app = Traced(edge, tracer)  # type: ignore[method-assign]
     return app
 
 

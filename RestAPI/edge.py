@@ -36,7 +36,7 @@ PING_PATH: Final = "/ping"
 _PONG: Final = b'{"ping":"pong"}'
 _JSON_HEADER: Final = ("Content-Type", "application/json")
 
-_QUIET_RULES: Final = frozenset({PING_PATH, "/health/live", "/health/ready", "/metrics"})
+QUIET_RULES: Final = frozenset({PING_PATH, "/health/live", "/health/ready", "/metrics"})
 """What machines ask all the time: counted, and logged at the level DEBUG."""
 
 LOG_FAILURES: Final = (OSError, ValueError)
@@ -133,18 +133,16 @@ class Edge:
     ) -> None:
         """Count the request and write its line: no query, no header, nothing that may be secret."""
         rule: str = environ.get(RULE, NO_RULE)
-        method: str = environ["REQUEST_METHOD"]
-        if method not in _METHODS:
-            method = _OTHER_METHOD
+        method = logged_method(environ)
         self._counter(method, rule, status).inc()
         self._timer(method, rule).observe(seconds)
         wallet_id = environ.get(WALLET_ID)
-        write = self._log.debug if rule in _QUIET_RULES else self._log.info
+        write = self._log.debug if rule in QUIET_RULES else self._log.info
         write(
             "request",
             method=method,
             rule=rule,
-            path=_printable(path),
+            path=printable_path(path),
             status=int(status),
             duration_ms=round(seconds * 1000, 2),
             request_id=request_id,
@@ -168,7 +166,13 @@ class Edge:
         return timer
 
 
-def _printable(path: str) -> str:
+def logged_method(environ: WSGIEnvironment, other: str = _OTHER_METHOD) -> str:
+    """The request's method; ``other`` for one that is none of HTTP's."""
+    method: str = environ["REQUEST_METHOD"]
+    return method if method in _METHODS else other
+
+
+def printable_path(path: str) -> str:
     """``path`` without characters that would break a line or control a terminal."""
     short = path[:MAX_LOGGED_PATH_CHARACTERS]
     return short if short.isprintable() else ascii(short)[1:-1]

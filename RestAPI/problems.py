@@ -240,6 +240,7 @@ PROBLEMS: Final[tuple[type[CofferError], ...]] = (
     errors.Unavailable,
     errors.Overloaded,
     errors.TooManyStreams,
+    errors.ProfileRunning,
     errors.WalletBusy,
     errors.OutcomeUnknown,
 )
@@ -292,7 +293,8 @@ def problem_response(error: CofferError, cause: object = None) -> Response:
     """The answer to ``error``. ``cause``: the exception, which may know the allowed methods."""
     response = Response(orjson.dumps(error.problem()), error.status, content_type=PROBLEM_TYPE)
     if error.status == 503:
-        response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+        seconds = error.extra.get("retry_after_seconds", RETRY_AFTER_SECONDS)
+        response.headers["Retry-After"] = str(seconds)
     challenge: str | None = getattr(error, "challenge", None)
     if challenge is not None:
         response.headers["WWW-Authenticate"] = challenge

@@ -21,7 +21,6 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Final
 
-import orjson
 import pika
 from pika.exceptions import AMQPError
 from prometheus_client import Counter, Gauge
@@ -36,6 +35,7 @@ from WalletCore.topology import (
     Topology,
     bounded_url,
 )
+from WalletCore.tracing import NO_TRACES, BatchTraces, Tracer, publish_words
 
 BATCH_TIMEOUT_SECONDS: Final = 10.0
 """How long a batch may wait for its confirms: longer than an election among three nodes."""
@@ -68,15 +68,18 @@ class _Batch:
     count: int
     left: int
     deadline: float
+    started_ns: int
+    traceparents: list[object]
 
 
 class Publisher:
     """Publishes to the exchange of ``topology`` at ``url``; a Sink of the follower."""
 
-    def __init__(self, url: str, topology: Topology) -> None:
+    def __init__(self, url: str, topology: Topology, tracer: Tracer = NO_TRACES) -> None:
         self._parameters = pika.URLParameters(bounded_url(url, "coffer-relay"))
         self._topology = topology
         self._log = get_logger().bind(role="relay")
+        self._traces = BatchTraces(tracer, publish_words(topology.exchange))
         self._closing = threading.Event()
         self._ready = threading.Event()
         self._changing = threading.Lock()
@@ -181,6 +184,8 @@ class Publisher:
         for done in asked:
             if not done.done():
                 done.set_exception(DeliveryFailed(self._why))
+        for batch in {id(batch): batch for _, batch in self._pending}.values():
+            self._tell(batch, DeliveryFailed.__name__)
         if connection is not None:
             connection.ioloop.close()
 
@@ -285,12 +290,15 @@ class Publisher:
         if self._failed or not self._channel.is_open:
             return  # _lose ends the future
         deadline = time.monotonic() + BATCH_TIMEOUT_SECONDS
-        batch = _Batch(done, len(events), len(events), deadline)
+        batch = _Batch(done, len(events), len(events), deadline, time.time_ns(), [])
         publish, exchange = self._channel.basic_publish, self._topology.exchange
         for event in events:
             self._tag += 1
             self._pending.append((self._tag, batch))
-            publish(exchange, event.type, event.body.encode(), _properties(event), mandatory=True)
+            properties = _properties(event)
+            publish(exchange, event.type, event.body.encode(), properties, mandatory=True)
+            if self._traces.on:
+                batch.traceparents.append((properties.headers or {}).get("traceparent"))
         PUBLISHED.inc(len(events))
 
     def _confirmed(self, frame: Any) -> None:
@@ -320,6 +328,11 @@ class Publisher:
             CONFIRMED.inc(batch.count)
             self._asked.discard(batch.done)
             batch.done.set_result(None)
+            self._tell(batch)
+
+    def _tell(self, batch: _Batch, error: str | None = None) -> None:
+        if self._traces.on:
+            self._traces.tell(batch.traceparents, batch.started_ns, time.time_ns(), error)
 
     def _returned(self, _channel: Any, method: Any, *_: Any) -> None:
         """No queue takes it: they were deleted, and are declared anew on the next connection."""
@@ -336,11 +349,7 @@ class Publisher:
 
 
 def _properties(event: LoggedEvent) -> pika.BasicProperties:
-    traceparent = request_id = None
-    if '"traceparent"' in event.body or '"requestid"' in event.body:
-        # They may as well be text of somebody's; only the attributes count.
-        body = orjson.loads(event.body)
-        traceparent, request_id = body.get("traceparent"), body.get("requestid")
+    traceparent, request_id = event.told_by()
     return pika.BasicProperties(
         message_id=str(event.id),
         type=event.type,

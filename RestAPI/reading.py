@@ -26,6 +26,7 @@ from RestAPI.problems import (
 )
 from RestAPI.schemas.values import parse_uuid
 from WalletCore.store import MAX_KEY_CHARACTERS, IdempotencyKey
+from WalletCore.tracing import TRACEPARENT
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import InputStream, WSGIEnvironment
@@ -41,9 +42,6 @@ MAX_REASON_CHARACTERS: Final = 200
 OPEN_SCOPE: Final = ""
 """The one scope of Idempotency-Keys where nobody needs an API key."""
 
-_TRACEPARENT = re.compile(
-    r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}", re.ASCII
-)
 _KEY = re.compile(rf"[\x21-\x7e]{{1,{MAX_KEY_CHARACTERS}}}", re.ASCII)
 
 
@@ -190,7 +188,7 @@ def parse_traceparent(environ: WSGIEnvironment) -> str | None:
     https://www.w3.org/TR/trace-context/#traceparent-header
     """
     given: str | None = environ.get("HTTP_TRACEPARENT")
-    if given is None or not _TRACEPARENT.fullmatch(given):
+    if given is None or not TRACEPARENT.fullmatch(given):
         return None
     return given
 

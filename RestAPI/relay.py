@@ -28,6 +28,7 @@ from WalletCore.postgres.reconciler import Reconciler
 from WalletCore.settings import Settings
 from WalletCore.telemetry import get_logger
 from WalletCore.topology import PREFETCH_MESSAGES, Topology
+from WalletCore.tracing import open_tracer
 
 NAME: Final = "relay"
 
@@ -72,10 +73,11 @@ class Relay:
     def __init__(self, settings: Settings, url: str) -> None:
         self._stop = threading.Event()
         self._url = url
+        self._tracer = open_tracer(settings, NAME)
         self._publisher: Publisher | None = None
         if settings.amqp_url is not None:
             broker = settings.amqp_url.get_secret_value()
-            self._publisher = Publisher(broker, Topology.of(settings))
+            self._publisher = Publisher(broker, Topology.of(settings), self._tracer)
         self._leader = Leader(url, NAME)
         self._lag = Lag()
         owner = settings.migration_database_url
@@ -124,6 +126,7 @@ class Relay:
             if self._publisher is not None:
                 self._publisher.close()
             self._monitor.close()
+            self._tracer.close()
             engine.dispose()
 
     def stop(self) -> None:

@@ -55,6 +55,7 @@ NEEDED: Final[Mapping[tuple[str, str], Needed]] = {
     ("POST", f"{_API}/keys"): Scope.ADMIN,
     ("GET", f"{_API}/keys"): Scope.ADMIN,
     ("DELETE", f"{_API}/keys/<key_id>"): Scope.ADMIN,
+    ("GET", f"{_API}/profile"): Scope.ADMIN,
     ("GET", f"{_API}/shop/items"): Scope.READ,
     ("PUT", f"{_API}/shop/items/<item>"): Scope.ADMIN,
     ("POST", "/api/auth"): Guard.NOTHING,

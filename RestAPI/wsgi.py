@@ -23,6 +23,7 @@ from WalletCore.open_store import open_store
 from WalletCore.settings import Settings, load_settings
 from WalletCore.store import Store
 from WalletCore.telemetry import configure_logging, forget_process, get_logger
+from WalletCore.tracing import NO_TRACES, Tracer, open_tracer
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -47,6 +48,7 @@ class Service:
         self._pid: int | None = None
         self._app: Application | None = None
         self._store: Store | None = None
+        self._tracer: Tracer = NO_TRACES
         self._closed_pid: int | None = None
 
     def open(self) -> WSGIApplication:
@@ -60,8 +62,9 @@ class Service:
                 raise Unavailable("The service is stopping. Retry, another one may answer.")
             if self._app is None or self._pid != os.getpid():
                 # What another process opened before it forked stays that process's to close.
-                self._store = open_store(self._settings, wait=False)
-                self._app = create_app(self._settings, self._store)
+                self._tracer = open_tracer(self._settings, "server")
+                self._store = open_store(self._settings, wait=False, tracer=self._tracer)
+                self._app = create_app(self._settings, self._store, self._tracer)
                 self._pid = os.getpid()
                 _settle()
                 # Runs at the end of a program and of a child of multiprocessing, which atexit does
@@ -70,13 +73,13 @@ class Service:
             return self._app
 
     def end_streams(self) -> None:
-        """Let the streams of this process end, which wait for no stop; the rest goes on.
+        """Let streams and a profile end, which wait for no stop; the rest goes on.
 
         Not for a signal's handler: what it interrupts may hold a lock.
         """
         app = self._app
         if app is not None and self._pid == os.getpid():
-            app.streams.end()
+            app.end_long_requests()
 
     def close(self) -> None:
         """Close the store if this process has opened one, after its last request.
@@ -89,6 +92,7 @@ class Service:
             if self._app is not None:
                 self._app.close()
             self._store.close()
+            self._tracer.close()
             self._store = self._app = self._pid = None
             self._closed_pid = os.getpid()
         forget_process(os.getpid())

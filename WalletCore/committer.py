@@ -58,6 +58,7 @@ from WalletCore.telemetry import (
     QUEUE_DEPTH,
     get_logger,
 )
+from WalletCore.tracing import NO_BATCHES, BatchTraces
 
 FIRST_ERROR_STATUS: Final = 400
 
@@ -108,10 +109,12 @@ class Committer:
         *,
         waiting_limit: int,
         after_commit: AfterCommit | None = None,
+        traces: BatchTraces = NO_BATCHES,
     ) -> None:
         self._source = source
         self._currencies = currencies
         self._after_commit = after_commit
+        self._traces = traces
         self._slots = threading.BoundedSemaphore(waiting_limit)
         self._queue: SimpleQueue[Submission | None] = SimpleQueue()
         self._left_over: list[Submission] = []
@@ -206,6 +209,7 @@ class Committer:
                 self._report("commit_failed", len(batch))
                 results = [outcome_unknown() for _ in batch]
             self._answer(batch, results)
+            self._traces.flush()
         with suppress(Exception):
             self._source.close()
 
@@ -304,7 +308,8 @@ class Committer:
         self, batch: list[Submission], *, skip_locked: bool, joinable: bool
     ) -> list[Result]:
         started = time.perf_counter()
-        with self._source.begin() as transaction:
+        traces = self._traces.batch(lambda: [s.origin.traceparent for s in batch])
+        with traces, self._source.begin() as transaction:
             try:
                 keys = {name_of(s.key) for s in batch if s.key}
                 loaded = transaction.load(

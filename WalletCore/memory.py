@@ -58,6 +58,7 @@ from WalletCore.store import (
     Outcome,
     WalletFilter,
 )
+from WalletCore.tracing import NO_TRACES, BatchTraces, Tracer, commit_words
 
 DEFAULT_WAITING_COMMANDS = 256
 """How many commands may wait at once where the caller names no limit."""
@@ -67,11 +68,18 @@ class MemoryStore:
     """The port of ``WalletCore.store.Store`` on a MemoryLedger."""
 
     def __init__(
-        self, currencies: Currencies, *, waiting_limit: int = DEFAULT_WAITING_COMMANDS
+        self,
+        currencies: Currencies,
+        *,
+        waiting_limit: int = DEFAULT_WAITING_COMMANDS,
+        tracer: Tracer = NO_TRACES,
     ) -> None:
         self.currencies = currencies
         self._ledger = MemoryLedger()
-        self._committer = Committer(self._ledger, currencies, waiting_limit=waiting_limit)
+        traces = BatchTraces(tracer, commit_words())
+        self._committer = Committer(
+            self._ledger, currencies, waiting_limit=waiting_limit, traces=traces
+        )
         self.notifications = MemoryInbox()
         self.keys = MemoryKeys()
         self.shop = MemoryShop(self._ledger)

@@ -6,6 +6,7 @@ import functools
 import os
 from pathlib import Path
 from typing import Annotated, Final, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -94,6 +95,10 @@ class Settings(BaseSettings):
     max_streams: Annotated[int, Field(ge=0, le=512)] = 16
     """Streams of notifications per process; 0: none. See ``stream_limit``."""
     web_server: Literal["gunicorn", "granian"] = "gunicorn"
+    otlp_endpoint: SecretStr | None = None
+    """``http://collector:4318``, where traces are sent by OTLP; unset: there are none."""
+    trace_ratio: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 1.0
+    """The share of the traces that begin here which is recorded; others as their caller says."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["auto", "console", "json"] = "auto"
     """``auto``: readable on a terminal, JSON elsewhere."""
@@ -108,6 +113,15 @@ class Settings(BaseSettings):
     def _not_too_slow(cls, value: float) -> float:
         if 0 < value < MIN_RATE_PER_SECOND:
             raise ValueError(f"0, for no limit, or at least {MIN_RATE_PER_SECOND}")
+        return value
+
+    @field_validator("otlp_endpoint")
+    @classmethod
+    def _an_http_address(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            address = urlsplit(value.get_secret_value())
+            if address.scheme not in ("http", "https") or not address.hostname or address.query:
+                raise ValueError("the address of a collector, such as http://127.0.0.1:4318")
         return value
 
     @field_validator("jwt_secret", "jwt_previous_secrets")

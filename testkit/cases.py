@@ -37,6 +37,9 @@ STORES = ("memory", "postgres", "http")
 RETRY_SECONDS = 0.05
 """The pause between two tries of a step with ``within_seconds``."""
 
+_OTHER_FORMATS = {"csv": "text/csv;", "svg": "image/svg+xml"}
+"""What is asked for in place of JSON, and what it is answered as."""
+
 _SHOP_PATHS = re.compile(r"/api/(?:auth|info|sendCoin|buy)(?:[/?]|$)")
 
 MAX_SHOWN_PROBLEMS = 10
@@ -241,9 +244,9 @@ def _json_problems(
 def house_rule_problems(method: str, path: str, answer: Answer) -> list[str]:
     """What every answer must keep to, so that no case has to say it.
 
-    A request id; below /api/v1, JSON without a number that has a point (money is text), or CSV
-    where that was asked for; an error is a problem document (RFC 9457) that names its own status
-    and says what to do, or one of the shop under its paths.
+    A request id; below /api/v1, JSON without a number that has a point (money is text), or CSV or
+    SVG where that was asked for; an error is a problem document (RFC 9457) that names its own
+    status and says what to do, or one of the shop under its paths.
     """
     problems = []
     if not answer.headers.get("x-request-id"):
@@ -254,8 +257,11 @@ def house_rule_problems(method: str, path: str, answer: Answer) -> list[str]:
         return problems
     error = answer.status >= 400
     content_type = answer.headers.get("content-type", "")
-    if not error and "format=csv" in path.partition("?")[2].split("&"):
-        return problems if content_type.startswith("text/csv;") else [*problems, "it is no CSV"]
+    asked = path.partition("?")[2].split("&")
+    for name, wanted in _OTHER_FORMATS.items():
+        if not error and f"format={name}" in asked:
+            good = content_type.startswith(wanted)
+            return problems if good else [*problems, f"it is no {name.upper()}"]
     if content_type != ("application/problem+json" if error else "application/json"):
         problems.append(f"the Content-Type is {content_type!r}")
     try:

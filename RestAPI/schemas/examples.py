@@ -127,6 +127,32 @@ MESSAGE_EXAMPLE: Final[Document] = message_document(
     )
 )
 
+_PROFILE_NAME: Final = "Process 4711, one of 2: 250 looks in 5.0 s"
+
+PROFILE_EXAMPLE: Final[Document] = {
+    "$schema": "https://www.speedscope.app/file-format-schema.json",
+    "name": _PROFILE_NAME,
+    "exporter": "coffer",
+    "activeProfileIndex": 0,
+    "shared": {
+        "frames": [
+            {"name": "thread committer"},
+            {"name": "Committer._commit", "file": "WalletCore/committer.py", "line": 276},
+        ]
+    },
+    "profiles": [
+        {
+            "type": "sampled",
+            "name": _PROFILE_NAME,
+            "unit": "microseconds",
+            "startValue": 0,
+            "endValue": 120_000,
+            "samples": [[0, 1]],
+            "weights": [120_000],
+        }
+    ],
+}
+
 ANSWER_EXAMPLES: Final[dict[str, Document]] = {
     "Wallet": WALLET_EXAMPLE,
     "WalletPage": {"items": [WALLET_EXAMPLE], "next_cursor": None},
@@ -138,6 +164,7 @@ ANSWER_EXAMPLES: Final[dict[str, Document]] = {
     "Notification": NOTIFICATION_EXAMPLE,
     "NotificationPage": {"items": [NOTIFICATION_EXAMPLE], "next_cursor": None},
     "Marked": {"read": 3},
+    "ProfileFile": PROFILE_EXAMPLE,
     "Pong": {"ping": "pong"},
     "Liveness": {"status": "alive"},
 }

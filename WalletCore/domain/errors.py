@@ -36,6 +36,7 @@ The tree::
       Unavailable                 503  unavailable (nothing was changed; retry)
         Overloaded                503  overloaded
           TooManyStreams          503  too_many_streams
+          ProfileRunning          503  profile_running
         WalletBusy                503  wallet_busy
         OutcomeUnknown            503  outcome_unknown (a retry under the same key tells)
 
@@ -49,7 +50,8 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 RETRY_AFTER_SECONDS = 1
-"""What ``Retry-After`` says on every 503: a full queue empties in less."""
+"""What ``Retry-After`` says on every 503 without ``retry_after_seconds``: a full queue empties in
+less."""
 
 
 class CofferError(Exception):
@@ -317,6 +319,13 @@ class TooManyStreams(Overloaded):
 
     code = "too_many_streams"
     title = "There are too many streams"
+
+
+class ProfileRunning(Overloaded):
+    """The process makes a profile already; `Retry-After` says when that one ends."""
+
+    code = "profile_running"
+    title = "A profile is being made already"
 
 
 class WalletBusy(Unavailable):

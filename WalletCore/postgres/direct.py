@@ -10,13 +10,15 @@ from WalletCore.failures import StoreUnavailable
 from WalletCore.postgres.follower import DeliveryFailed, LoggedEvent
 from WalletCore.recorder import Recorder, read_event
 from WalletCore.telemetry import get_logger
+from WalletCore.tracing import NO_TRACES, BatchTraces, Tracer, process_words
 
 
 class RecordingSink:
     """Receives events by recording them (see WalletCore.postgres.follower.Sink)."""
 
-    def __init__(self, recorder: Recorder) -> None:
+    def __init__(self, recorder: Recorder, tracer: Tracer = NO_TRACES) -> None:
         self._recorder = recorder
+        self._traces = BatchTraces(tracer, process_words(None))
         self._gave_up = False
         self._log = get_logger()
 
@@ -25,13 +27,15 @@ class RecordingSink:
         done: Future[None] = Future()
         notices = [notice for event in events if (notice := self._read(event)) is not None]
         try:
-            refused = self._recorder.record(notices)
+            with self._traces.batch(lambda: [event.told_by()[0] for event in events]):
+                refused = self._recorder.record(notices)
         except StoreUnavailable as lost:
             done.set_exception(DeliveryFailed(f"the inbox is away: {lost}"))
             return done
         for place, why in refused.items():
             self._give_up(str(notices[place].event_id), str(why))
         done.set_result(None)
+        self._traces.flush()
         return done
 
     def wait_until_ready(self, seconds: float) -> bool:  # noqa: ARG002 - of the port

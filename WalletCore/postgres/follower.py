@@ -23,6 +23,7 @@ from threading import Event
 from typing import Any, Final, Protocol
 from uuid import UUID
 
+import orjson
 from sqlalchemy import Connection, text
 
 from WalletCore.domain.errors import CursorInvalid
@@ -96,6 +97,14 @@ class LoggedEvent:
     type: str
     body: str
     created_at: datetime
+
+    def told_by(self) -> tuple[str | None, str | None]:
+        """The traceparent and the id of the request which caused it."""
+        if '"traceparent"' not in self.body and '"requestid"' not in self.body:
+            return None, None
+        # They may as well be text of somebody's; only the attributes count.
+        body = orjson.loads(self.body)
+        return body.get("traceparent"), body.get("requestid")
 
 
 class Sink(Protocol):

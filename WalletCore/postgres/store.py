@@ -66,6 +66,7 @@ from WalletCore.postgres.transactions import PostgresTransactions
 from WalletCore.search import SearchFilter
 from WalletCore.statements import Statement
 from WalletCore.store import IdempotencyKey, OperationFilter, Outcome, WalletFilter
+from WalletCore.tracing import NO_TRACES, BatchTraces, Tracer, commit_words
 
 READ_TRIES: Final = 3
 """A read whose connection turns out to be dead is done again on another one."""
@@ -84,6 +85,7 @@ class PostgresStore:
         *,
         waiting_limit: int,
         cache: BalanceCache | NullCache | None = None,
+        tracer: Tracer = NO_TRACES,
     ) -> None:
         self._cache = cache or NullCache()
         self._engine = read_engine(url)
@@ -105,6 +107,7 @@ class PostgresStore:
             self.currencies,
             waiting_limit=waiting_limit,
             after_commit=self._cache.forget,
+            traces=BatchTraces(tracer, commit_words("postgresql")),
         )
         # What takes seconds has a connection of its own, and one place: others do not wait for it.
         self._large_groups = Committer(
@@ -112,6 +115,7 @@ class PostgresStore:
             self.currencies,
             waiting_limit=1,
             after_commit=self._cache.forget,
+            traces=BatchTraces(tracer, commit_words("postgresql")),
         )
         self._expirer = HoldExpirer(self.due_holds, self.execute)
         self._sampler = PoolSampler(self._engine, [source.is_open for source in sources])
