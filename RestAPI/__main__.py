@@ -1,4 +1,4 @@
-"""``python -m RestAPI server | relay | migrate | verify | status | import | keys | profile``."""
+"""``python -m RestAPI``: server, relay, migrate, verify, status, top, import, keys, profile."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from RestAPI.client import DEFAULT_URL, KEY_VARIABLE
 from RestAPI.keys_command import keys
 from RestAPI.profile_command import profile
 from WalletCore.command_line import CannotRun, refuse_memory, usable_settings
@@ -18,6 +19,10 @@ from WalletCore.settings import Settings
 
 if TYPE_CHECKING:
     from WalletCore.postgres.verify import Progress
+
+MIN_INTERVAL_SECONDS: Final = 0.2
+MAX_INTERVAL_SECONDS: Final = 60.0
+"""How often ``top`` may look."""
 
 PROGRESS_SECONDS: Final = 1.0
 """How often ``verify`` says how far it is."""
@@ -86,6 +91,28 @@ def status() -> None:
     for line in lines:
         click.echo(line)
     sys.exit(0 if healthy else EXIT_DIFFERENT)
+
+
+@main.command()
+@click.option("--url", default=DEFAULT_URL, show_default=True, help="Where the service answers.")
+@click.option(
+    "--key-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help=f"A file with an API key of the scope metrics; by default ${KEY_VARIABLE}, if it is set.",
+)
+@click.option(
+    "--interval",
+    type=click.FloatRange(MIN_INTERVAL_SECONDS, MAX_INTERVAL_SECONDS),
+    default=2.0,
+    show_default=True,
+    help="Seconds between two looks.",
+)
+@click.option("--once", is_flag=True, help="Print one frame, after one interval, and end.")
+def top(url: str, key_file: Path | None, interval: float, once: bool) -> None:
+    """Show what a running service does: rates, latency, lag, hot wallets. Ctrl-C ends it."""
+    from RestAPI.top import show  # noqa: PLC0415 - the other commands draw nothing
+
+    show(url, key_file, interval, once=once)
 
 
 @main.command()

@@ -36,6 +36,7 @@ from RestAPI.routes.operations import OPERATIONS_PATH, OperationRoutes
 from RestAPI.routes.outside import STATIC_FOLDER, HealthRoutes, PageRoutes
 from RestAPI.routes.profile import PROFILE_PATH, ProfileRoutes
 from RestAPI.routes.search import SearchRoutes
+from RestAPI.routes.service import ACCESS_PATH, STATUS_PATH, ServiceRoutes
 from RestAPI.routes.shop import (
     AUTH_PATH,
     BUY_PATH,
@@ -50,6 +51,7 @@ from RestAPI.routes.wallets import WALLETS_PATH, WalletRoutes
 from RestAPI.scopes import NEEDED, Guard, Needed
 from RestAPI.shop import Accounts, Prices
 from RestAPI.shop_errors import error_response
+from RestAPI.status import MAX_POLLED_EVENTS, Status
 from RestAPI.streams import Streams
 from RestAPI.traced import Traced
 from WalletCore.profiling import Profiler
@@ -140,6 +142,8 @@ class Application(Flask):
             needed = self.needed[current.url_rule.endpoint]
             if needed is Guard.TOKEN:
                 environ[CALLER] = self._authentication.customer(environ)
+            elif needed is Guard.KEY:
+                environ[CALLER] = self._authentication.caller(environ, None)
             elif not isinstance(needed, Guard):
                 environ[CALLER] = self._authentication.caller(environ, needed)
         return super().dispatch_request()
@@ -167,7 +171,7 @@ def create_app(settings: Settings, store: Store, tracer: Tracer = NO_TRACES) -> 
     profile = ProfileRoutes(app.profiler, settings.worker_count)
     _add(app, "GET", PROFILE_PATH, profile.get_profile)
     _without_head(app, profile.get_profile)
-    _add_service(app, store)
+    _add_service(app, settings, store)
 
     app.register_error_handler(Exception, _answer_error)
     edge = Edge(app.wsgi_app, Entrance(settings, throttle))
@@ -231,8 +235,13 @@ def _add_told(app: Application) -> None:
     _add(app, "POST", f"{NOTIFICATIONS_PATH}/<notification_id>/read", notifications.mark_read)
 
 
-def _add_service(app: Application, store: Store) -> None:
-    """What lies outside of the API."""
+def _add_service(app: Application, settings: Settings, store: Store) -> None:
+    """Who asks, how the service is doing, and what lies outside of the API."""
+    status = Status(settings, lambda: store.condition(MAX_POLLED_EVENTS))
+    service = ServiceRoutes(status, settings.default_currency)
+    _add(app, "GET", ACCESS_PATH, service.get_access)
+    _add(app, "GET", STATUS_PATH, service.get_status)
+
     health = HealthRoutes(store)
     _add(app, "GET", "/ping", health.ping)
     _add(app, "GET", "/health/live", health.live)

@@ -50,8 +50,11 @@ class Authentication:
         self._owners = Owners(store)
         self.ring = None if is_open(settings) else KeyRing(store.keys, bootstrap_of(settings))
 
-    def caller(self, environ: WSGIEnvironment, scope: Scope) -> Caller:
-        """Who asks. Raises KeyMissing, KeyRefused, ScopeMissing, TooManyRequests, Unavailable."""
+    def caller(self, environ: WSGIEnvironment, scope: Scope | None) -> Caller:
+        """Who asks. ``scope``: what their key must have; None: any key that works will do.
+
+        Raises KeyMissing, KeyRefused, ScopeMissing, TooManyRequests, Unavailable.
+        """
         if self.ring is None:
             if not is_near(environ.get("REMOTE_ADDR", "")):
                 # The settings say loopback, and a server was told to listen elsewhere, too.
@@ -63,14 +66,14 @@ class Authentication:
         key = self._opened(self.ring, environ)
         environ[KEY_ID] = key.id
         self._throttle.by_key(environ, key.id)
-        if scope not in key.scopes and Scope.ADMIN not in key.scopes:
+        if scope is not None and not key.scopes & {scope, Scope.ADMIN}:
             raise ScopeMissing(f"This needs a key with the scope {scope}.")
         origin = self.origin(environ, f"key:{key.id}", key.owner)
         store = self._store
         if key.owner is not None:
             store = OwnedStore(store, key.owner, self._owners)
         check = partial(_check, self.ring, key)
-        return Caller(store, origin, key.scopes, key.id, check=check)
+        return Caller(store, origin, key.scopes, key.id, check=check, api_key=key)
 
     def _opened(self, ring: KeyRing, environ: WSGIEnvironment) -> ApiKey:
         """The key that the request came with. Who sends wrong ones all the time is told to wait;

@@ -10,7 +10,7 @@ from WalletCore.domain.commands import Command
 from WalletCore.domain.errors import CofferError, NotAllowed
 from WalletCore.domain.origin import Origin
 from WalletCore.inbox import NotificationFilter
-from WalletCore.keys import Scope
+from WalletCore.keys import ApiKey, Scope
 from WalletCore.store import IdempotencyKey, Outcome, Store
 
 CALLER: Final = "coffer.caller"
@@ -26,7 +26,7 @@ class Caller:
     """``store``: shows what this caller may see. ``key_scope``: that of its Idempotency-Keys.
 
     ``check``: for what goes on for long. Raises KeyRefused once the caller's key works no more, and
-    Unavailable.
+    Unavailable. ``api_key``: what the caller came with; None in open access and in the shop.
     """
 
     store: Store
@@ -34,6 +34,7 @@ class Caller:
     scopes: frozenset[Scope]
     key_scope: str
     check: Callable[[], None] = field(default=no_check, kw_only=True)
+    api_key: ApiKey | None = field(default=None, kw_only=True)
 
     def execute(
         self, command: Command, key: IdempotencyKey | None, *, dry_run: bool = False

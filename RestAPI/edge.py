@@ -36,7 +36,11 @@ PING_PATH: Final = "/ping"
 _PONG: Final = b'{"ping":"pong"}'
 _JSON_HEADER: Final = ("Content-Type", "application/json")
 
-QUIET_RULES: Final = frozenset({PING_PATH, "/health/live", "/health/ready", "/metrics"})
+STATUS_PATH: Final = "/api/v1/status"
+
+QUIET_RULES: Final = frozenset(
+    {PING_PATH, "/health/live", "/health/ready", "/metrics", STATUS_PATH}
+)
 """What machines ask all the time: counted, and logged at the level DEBUG."""
 
 LOG_FAILURES: Final = (OSError, ValueError)

@@ -198,6 +198,9 @@ def _describe(
             *([{}] if endpoint.open_access else []),
         ]
         description += f"\n\nScope: `{needed}`"
+    elif needed is Guard.KEY:
+        described["security"] = [{"ApiKey": []}, *([{}] if endpoint.open_access else [])]
+        description += "\n\nFor any key that works, whatever its scopes."
     elif needed is Guard.TOKEN:
         described["security"] = [{"ShopToken": []}]
     if description:

@@ -127,6 +127,8 @@ def _errors_of(endpoint: Endpoint) -> set[type[CofferError]]:
             kinds |= {HostNotAllowed, *((CrossSiteRefused,) if operation.body else ())}
     if isinstance(needed, Scope):
         kinds |= {KeyMissing, KeyRefused, ScopeMissing, NotAllowed, TooManyRequests, Unavailable}
+    if needed is Guard.KEY:
+        kinds |= {KeyMissing, KeyRefused}
     if needed is Guard.TOKEN:
         kinds |= {TokenMissing, TokenInvalid}
     return kinds

@@ -13,6 +13,7 @@ from typing import Final, NoReturn
 from uuid import UUID
 
 from RestAPI.caller import check_owner
+from WalletCore.condition import Condition
 from WalletCore.domain.commands import Command
 from WalletCore.domain.errors import (
     CofferError,
@@ -200,6 +201,10 @@ class OwnedStore:
     def trial_balance(self) -> Document:
         """Not for such callers."""
         self._refuse("The trial balance")
+
+    def condition(self, newest_events: int) -> Condition:  # noqa: ARG002
+        """Not for such callers."""
+        self._refuse("The state of the service")
 
     def missing(self) -> list[str]:
         """See Store."""

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import http.client
 from collections.abc import Mapping
-from contextlib import suppress
 from http import HTTPStatus
 from pathlib import Path
 from typing import Final
-from urllib.parse import SplitResult, urlencode, urlsplit
+from urllib.parse import SplitResult, urlencode
 
 import click
 import orjson
 
-from RestAPI.service_key import key_headers
+from RestAPI.client import DEFAULT_URL, key_of, place_of
 from WalletCore.command_line import CannotRun
 from WalletCore.profiling import MAX_PROFILE_SECONDS, MIN_PROFILE_SECONDS
 
@@ -23,7 +22,6 @@ ANSWER_SECONDS: Final = 15.0
 MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
 MAX_SHOWN_CHARACTERS: Final = 300
 
-DEFAULT_URL: Final = "http://127.0.0.1:8000"
 PROFILE_PATH: Final = "/api/v1/profile"
 SUFFIXES: Final = {"speedscope": ".speedscope.json", "svg": ".svg"}
 
@@ -58,8 +56,8 @@ def profile(
     It looks for so many SECONDS at what the process does, which takes at most 3 % of a processor,
     and writes a file. Needs an API key of the scope admin where the service asks for keys.
     """
-    address = _address(url)
-    headers = key_headers(key_file)
+    address, key = place_of(url), key_of(key_file)
+    headers = {"Authorization": f"Bearer {key}"} if key is not None else {}
     query = {"seconds": str(seconds), "format": form, "waiting": "true" if waiting else "false"}
     body = _ask(address, f"{PROFILE_PATH}?{urlencode(query)}", headers, seconds)
     file = output or Path(f"profile{SUFFIXES[form]}")
@@ -68,16 +66,6 @@ def profile(
     except OSError as error:
         raise CannotRun(f"{file} cannot be written: {error.strerror}.") from None
     click.echo(f"{_title(body, form)}\nWritten to {file}.")
-
-
-def _address(url: str) -> SplitResult:
-    """Raises CannotRun."""
-    with suppress(ValueError):
-        address = urlsplit(url)
-        named = address.scheme in ("http", "https") and address.hostname and address.port != 0
-        if named and address.username is None:
-            return address
-    raise CannotRun("--url is the address of a service, such as http://127.0.0.1:8000.")
 
 
 def _ask(address: SplitResult, path: str, headers: Mapping[str, str], seconds: int) -> bytes:

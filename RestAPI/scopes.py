@@ -13,6 +13,8 @@ class Guard(StrEnum):
     """What an endpoint asks for where that is no scope of a key."""
 
     NOTHING = "nothing"
+    KEY = "key"
+    """Any key that works, whatever its scopes."""
     TOKEN = "token"  # noqa: S105 - a kind of access, no secret
     """The token of a user of the shop."""
 
@@ -23,6 +25,8 @@ _API: Final = "/api/v1"
 _WALLET: Final = f"{_API}/wallets/<wallet_id>"
 
 NEEDED: Final[Mapping[tuple[str, str], Needed]] = {
+    ("GET", f"{_API}/access"): Guard.KEY,
+    ("GET", f"{_API}/status"): Scope.METRICS,
     ("POST", f"{_API}/wallets"): Scope.WRITE,
     ("GET", f"{_API}/wallets"): Scope.READ,
     ("GET", _WALLET): Scope.READ,

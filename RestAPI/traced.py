@@ -12,7 +12,8 @@ from contextlib import suppress
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
-from RestAPI.edge import QUIET_RULES, REQUEST_ID, RULE, logged_method, printable_path
+from RestAPI.edge import QUIET_RULES, RULE, logged_method, printable_path
+from RestAPI.entrance import REQUEST_ID
 from RestAPI.reading import parse_traceparent
 from WalletCore.telemetry import mask_secrets
 from WalletCore.tracing import Span, SpanContext, Tracer, parse_context

@@ -13,6 +13,7 @@ from itertools import chain
 from uuid import UUID
 
 from WalletCore.committer import Committer
+from WalletCore.condition import Condition
 from WalletCore.cursor import decode_cursor, decode_id_cursor, encode_cursor
 from WalletCore.deciding import Submission
 from WalletCore.documents import (
@@ -44,6 +45,8 @@ from WalletCore.domain.origin import SERVICE, Origin
 from WalletCore.domain.reversal_rules import operation_not_found
 from WalletCore.domain.working_set import wallet_not_found
 from WalletCore.expirer import HoldExpirer
+from WalletCore.folding import fold
+from WalletCore.memory_condition import memory_condition
 from WalletCore.memory_inbox import MemoryInbox, MemoryWorker
 from WalletCore.memory_keys import MemoryKeys
 from WalletCore.memory_ledger import MemoryLedger
@@ -125,6 +128,7 @@ class MemoryStore:
                     and wanted.owner in (None, wallet.owner)
                     and wanted.currency in (None, wallet.currency.code)
                     and wanted.status in (None, wallet.status)
+                    and _is_found(wanted, wallet)
                 ),
                 key=lambda wallet: wallet.id,
             )
@@ -292,6 +296,13 @@ class MemoryStore:
             {self.currencies[code]: total for code, total in sorted(totals.items())}
         )
 
+    def condition(self, newest_events: int) -> Condition:
+        """See Store."""
+        now = datetime.now(UTC)
+        with self._ledger.lock:
+            events = self._ledger.events[-newest_events:]
+        return memory_condition(events, self.notifications.has, now, newest_events)
+
     def missing(self) -> list[str]:
         """See Store."""
         return []
@@ -323,6 +334,13 @@ class MemoryStore:
         if wallet is None:
             raise wallet_not_found(wallet_id)
         return wallet
+
+
+def _is_found(wanted: WalletFilter, wallet: Wallet) -> bool:
+    if wanted.search is None or wallet.id == wanted.search_id:
+        return True
+    prefix = fold(wanted.search)
+    return any(fold(text or "").startswith(prefix) for text in (wallet.owner, wallet.name))
 
 
 def _wants(wanted: OperationFilter, entry: Entry) -> bool:

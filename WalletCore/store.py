@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
+from WalletCore.condition import Condition
 from WalletCore.domain.commands import Command
 from WalletCore.domain.errors import CofferError
 from WalletCore.domain.model import (
@@ -74,6 +75,17 @@ class WalletFilter:
     owner: str | None = None
     currency: str | None = None
     status: WalletStatus | None = None
+    search: str | None = None
+    """How the owner or the name begins, whatever the case, or the id."""
+
+    @property
+    def search_id(self) -> UUID | None:
+        """The id that ``search`` is, if it is one."""
+        try:
+            found = UUID(self.search) if self.search is not None else None
+        except ValueError:
+            return None
+        return found if str(found) == (self.search or "").lower() else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +225,11 @@ class Store(Protocol):
 
     def trial_balance(self) -> Document:
         """``{balanced, currencies: [{currency, deposits, withdrawals, balances, difference}]}``."""
+
+    def condition(self, newest_events: int) -> Condition:
+        """How the store and those who follow its log are doing. ``newest_events``: so many are
+        compared with what was recorded.
+        """
 
     def missing(self) -> list[str]:
         """The names of what is not there and must be; empty when ready.

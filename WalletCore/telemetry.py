@@ -13,8 +13,8 @@ import re
 import struct
 import sys
 import time
-from collections.abc import MutableMapping
-from typing import Any, Final, TextIO
+from collections.abc import Callable, MutableMapping
+from typing import Any, Final, TextIO, TypeVar
 
 import orjson
 import structlog
@@ -25,6 +25,7 @@ from prometheus_client import (
     Counter,
     Gauge,
     Histogram,
+    Metric,
     generate_latest,
 )
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
@@ -33,6 +34,8 @@ from structlog.typing import FilteringBoundLogger, Processor
 from WalletCore.log_level import logger_class
 from WalletCore.metrics_folder import METRICS_FOLDER_VARIABLE
 from WalletCore.settings import Settings
+
+T = TypeVar("T")
 
 METRICS_CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 
@@ -165,17 +168,26 @@ def get_logger() -> FilteringBoundLogger:
 
 def render_metrics() -> bytes:
     """All metrics of all processes of this service in the text format of Prometheus."""
+    return _of_all_processes(generate_latest)
+
+
+def collect_metrics() -> list[Metric]:
+    """The same, to be looked at."""
+    return _of_all_processes(lambda registry: list(registry.collect()))
+
+
+def _of_all_processes(read: Callable[[CollectorRegistry], T]) -> T:
     if METRICS_FOLDER_VARIABLE not in os.environ:
-        return generate_latest(REGISTRY)
+        return read(REGISTRY)
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     for _ in range(METRICS_TRIES - 1):
         try:
-            return generate_latest(registry)
+            return read(registry)
         except (struct.error, ValueError):
             # A process is just making a file of its own, or writing a new name into it.
             time.sleep(METRICS_PAUSE_SECONDS)
-    return generate_latest(registry)
+    return read(registry)
 
 
 def forget_process(pid: int) -> None:

@@ -92,7 +92,7 @@ class WalletRoutes:
             # A misspelt currency must not look like one that nobody uses.
             caller.store.currencies[query.currency]
         page = caller.store.wallets(
-            WalletFilter(query.owner, query.currency, query.status),
+            WalletFilter(query.owner, query.currency, query.status, query.search),
             PageRequest(query.cursor, query.limit),
         )
         return {"items": page.items, "next_cursor": page.next_cursor}

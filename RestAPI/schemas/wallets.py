@@ -18,6 +18,7 @@ from RestAPI.schemas.fields import (
     Money,
     NextCursor,
     PageQuery,
+    SomeText,
     Strict,
     Text,
     UuidText,
@@ -92,6 +93,11 @@ class WalletQuery(PageQuery):
     owner: Text | None = Field(None, description="Only those of this owner.")
     currency: CurrencyCode | None = Field(None, description="Only those in this currency.")
     status: WalletStatus | None = Field(None, description="Only those with this status.")
+    search: SomeText | None = Field(
+        None,
+        description="Only those whose owner or name begins with this, whatever the case, or whose "
+        "id it is.",
+    )
 
 
 class BalanceQuery(Strict):

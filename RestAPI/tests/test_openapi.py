@@ -16,6 +16,7 @@ from RestAPI.openapi import build_document
 from RestAPI.openapi_errors import API_PREFIX
 from RestAPI.problems import PROBLEMS
 from RestAPI.routes.keys import KEYS_PATH
+from RestAPI.scopes import Guard
 from RestAPI.tests.keyed import SETTINGS
 from testkit.ledgers import memory_store
 from WalletCore.keys import Scope
@@ -192,6 +193,10 @@ def test_every_operation_names_its_scope(app: Application, document: Document) -
                 assert described["security"] == [{"ApiKey": [needed.value]}, {}]
                 assert described["description"].endswith(f"Scope: `{needed}`")
                 assert {"401", "403", "429"} <= described["responses"].keys()
+            elif needed is Guard.KEY:
+                assert described["security"] == [{"ApiKey": []}, {}]
+                assert {"401", "429"} <= described["responses"].keys()
+                assert "scope_missing" not in str(described["responses"])
             else:
                 assert "ApiKey" not in str(described.get("security"))
 

@@ -135,10 +135,12 @@ def test_the_side_of_a_movement_that_is_ones_own(world: World) -> None:
         ("POST", "/notifications/read-all", {"user_id": "bob"}),
         ("GET", "/events", None),
         ("GET", "/ledger/trial-balance", None),
+        ("GET", "/status", None),
+        ("GET", "/wallets?owner=bob&search=b", None),
     ],
 )
 def test_what_names_others_is_refused(world: World, method: str, path: str, body: Any) -> None:
-    key = world.key(Scope.READ, Scope.WRITE, owner="alice")
+    key = world.key(Scope.READ, Scope.WRITE, Scope.METRICS, owner="alice")
     answer = world.call(method, API + path, key, body)
     assert (answer.status_code, answer.get_json()["code"]) == (403, "not_allowed")
     assert "bob" not in answer.get_json()["detail"]

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Select, Uuid, bindparam, func, select, text
+from sqlalchemy import ARRAY, ColumnElement, Select, Uuid, and_, bindparam, func, or_, select, text
 
 from WalletCore.domain.model import TRANSFERS, HoldStatus
+from WalletCore.folding import end_of_prefix, fold
 from WalletCore.postgres.notification_tables import inbox
 from WalletCore.postgres.tables import entries, events, holds, messages, wallets
 from WalletCore.store import OperationFilter, WalletFilter
@@ -151,9 +152,29 @@ def wallets_page(wanted: WalletFilter, after: UUID | None, rows: int) -> Select[
         query = query.where(wallets.c.currency == wanted.currency)
     if wanted.status is not None:
         query = query.where(wallets.c.status == wanted.status.value)
+    if wanted.search is not None:
+        query = query.where(_found(wanted.search, wanted.search_id))
     if after is not None:
         query = query.where(wallets.c.id > after)
     return query
+
+
+def _found(prefix: str, wallet_id: UUID | None) -> ColumnElement[bool]:
+    """Wallets whose owner or name begins with ``prefix``, or that one. As a range of each index
+    instead of LIKE: no character means anything but itself, and any plan can use the index.
+    """
+    first = fold(prefix)
+    end = end_of_prefix(first)
+    found: list[ColumnElement[bool]] = []
+    for column in (wallets.c.owner, wallets.c.name):
+        folded = func.coffer.fold(column)
+        begins: list[ColumnElement[bool]] = [folded.op("~>=~", is_comparison=True)(first)]
+        if end is not None:
+            begins.append(folded.op("~<~", is_comparison=True)(end))
+        found.append(and_(*begins))
+    if wallet_id is not None:
+        found.append(wallets.c.id == wallet_id)
+    return or_(*found)
 
 
 def operations_page(

@@ -15,6 +15,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from WalletCore.cache import BalanceCache, NullCache
 from WalletCore.committer import MAX_BATCH_COMMANDS, Committer
+from WalletCore.condition import Condition
 from WalletCore.cursor import decode_cursor, decode_id_cursor, encode_cursor
 from WalletCore.deciding import Submission
 from WalletCore.documents import (
@@ -51,6 +52,7 @@ from WalletCore.domain.working_set import wallet_not_found
 from WalletCore.expirer import HoldExpirer
 from WalletCore.paging import Page, PageRequest
 from WalletCore.postgres import queries
+from WalletCore.postgres.condition import read_condition
 from WalletCore.postgres.connect import read_engine
 from WalletCore.postgres.currencies import StoredCurrencies
 from WalletCore.postgres.event_log import read_log
@@ -284,6 +286,10 @@ class PostgresStore:
         """See Store. One at a time on the whole database, because it reads every entry."""
         totals = self._read(_trial_balance)
         return trial_balance_document({self.currencies.stored(c): t for c, t in totals.items()})
+
+    def condition(self, newest_events: int) -> Condition:
+        """See Store."""
+        return self._read(lambda connection: read_condition(connection, newest_events))
 
     def missing(self) -> list[str]:
         """See Store."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import (
+    DDL,
     BigInteger,
     Boolean,
     CheckConstraint,
@@ -22,12 +23,15 @@ from sqlalchemy import (
     Table,
     Text,
     Uuid,
+    event,
+    func,
     text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.types import UserDefinedType
 
 from WalletCore.domain.money import MAX_AMOUNT_MINOR, MAX_EXPONENT
+from WalletCore.postgres.folding import FOLD_FUNCTION
 from WalletCore.shop import MAX_NAME_CHARACTERS, MAX_PRICE_COINS
 
 SCHEMA = "coffer"
@@ -93,6 +97,15 @@ wallets = Table(
     Index("ix_wallets_owner_id", "owner", "id"),
     postgresql_with={"fillfactor": str(WALLETS_FILLFACTOR_PERCENT)},
 )
+for _column in (wallets.c.owner, wallets.c.name):
+    Index(
+        f"ix_wallets_folded_{_column.name}",
+        func.coffer.fold(_column).label("folded"),
+        postgresql_ops={"folded": "text_pattern_ops"},
+        postgresql_where=_column.is_not(None),
+    )
+event.listen(wallets, "before_create", DDL(FOLD_FUNCTION))  # type: ignore[no-untyped-call]
+"""What these two indexes use."""
 
 entries = Table(
     "entries",
