@@ -16,7 +16,7 @@ MAKEFLAGS += --no-print-directory --no-builtin-rules
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help run test faults check lint migrate bench demo up observe down logs infra fmt lock audit clean always
+.PHONY: help run test faults check lint examples migrate bench demo up observe down logs infra fmt lock audit clean always
 
 help: ## print this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r target text; do printf '%-14s %s\n' "$$target" "$$text"; done
@@ -43,6 +43,9 @@ lint: .venv/.test ## the same without the tests
 	@$(PIPENV) requirements --from-pipfile --exclude-markers --dev-only | sed '/^-i/d' >.local/requirements-dev.txt
 	$(PY) -m deptry .
 	@$(PIPENV) verify
+
+examples: .venv/.test ## write the examples of /docs anew, from tests_data
+	@$(PY) -m testkit.examples
 
 migrate: .venv/.run ## bring the configured database (or the one of make run) to the newest tables
 	@$(PY) -m RestAPI migrate

@@ -20,6 +20,7 @@ from RestAPI.openapi_errors import (
     header_references,
     problem_rows,
 )
+from RestAPI.openapi_examples import Examples, load_examples
 from RestAPI.openapi_parts import (
     DRY_RUN,
     HEADERS,
@@ -31,7 +32,7 @@ from RestAPI.openapi_parts import (
     UNUSED_KEY,
 )
 from RestAPI.reading import JSON_TYPE
-from RestAPI.schemas.examples import ANSWER_EXAMPLES, WALLET_EXAMPLE
+from RestAPI.schemas.examples import ANSWER_EXAMPLES, TEXT_EXAMPLES, WALLET_EXAMPLE
 from RestAPI.schemas.fields import SHARED_MARK
 from RestAPI.schemas.shared import CURRENCY_PATTERN, SCHEMA_PREFIX, SHARED_SCHEMAS
 from RestAPI.schemas.values import UUID_PATTERN
@@ -116,6 +117,7 @@ def build_document(app: Guarded, currencies: Currencies) -> Document:
         if (operation := operation_of(app.view_functions[rule.endpoint]))
     ]
     references, schemas = _model_schemas(operation for _, operation in rules)
+    written = load_examples()
     paths: dict[str, Document] = {}
     for rule, operation in rules:
         path = re.sub(r"<(?:[a-z]+:)?([^<>]+)>", r"{\1}", rule.rule)
@@ -126,6 +128,7 @@ def build_document(app: Guarded, currencies: Currencies) -> Document:
             summary,
             references,
             schemas,
+            written,
         )
     # Queries are written out as parameters; nothing refers to their models.
     queries = {operation.query.__name__ for _, operation in rules if operation.query}
@@ -179,6 +182,7 @@ def _describe(
     text: str,
     references: Mapping[tuple[Model, str], Document],
     schemas: Document,
+    written: Examples,
 ) -> Document:
     """One operation of a path."""
     rule, operation, needed, _ = endpoint
@@ -188,7 +192,7 @@ def _describe(
         "tags": [operation.tag],
         "summary": summary.strip(),
         "parameters": list(_parameters(rule, operation, references, schemas)),
-        "responses": _responses(endpoint, references),
+        "responses": _responses(endpoint, references, written),
     }
     description = re.sub(r"\n +", "\n", description.strip())
     if isinstance(needed, Scope):
@@ -207,10 +211,7 @@ def _describe(
         described["description"] = description.strip()
     if operation.body:
         media: Document = {"schema": references[operation.body, _REQUEST]}
-        examples = schemas[operation.body.__name__].get("examples", [])
-        media["examples"] = {
-            f"example_{number}": {"value": value} for number, value in enumerate(examples, 1)
-        }
+        media["examples"] = written.requests(rule.endpoint)
         described["requestBody"] = {
             "required": not operation.body_may_be_empty,
             "content": {JSON_TYPE: media},
@@ -275,26 +276,44 @@ def _query_schema(described: Document) -> Document:
     return {**schema, **(given[0] if given else {})}
 
 
-def _responses(endpoint: Endpoint, references: Mapping[tuple[Model, str], Document]) -> Document:
+def _responses(
+    endpoint: Endpoint, references: Mapping[tuple[Model, str], Document], written: Examples
+) -> Document:
     """The answers by status: good ones with their models, problems with their codes."""
-    operation = endpoint.operation
+    operation, name = endpoint.operation, endpoint.rule.endpoint
     responses: Document = {}
     for status, model in operation.responses.items():
-        media: Document = {"schema": {"type": "string"}}
+        content: Document = {operation.media_type: _text_media(operation.media_type)}
         if model is not None:
-            media = {"schema": references[model, _ANSWER]}
-            if model.__name__ in ANSWER_EXAMPLES:
-                media["example"] = ANSWER_EXAMPLES[model.__name__]
+            examples = written.answers(name, status) or _composed(model)
+            schema = references[model, _ANSWER]
+            content[operation.media_type] = {"schema": schema, "examples": examples}
+        if operation.text_type is not None:
+            content[operation.text_type] = {
+                "schema": {"type": "string"},
+                "examples": written.answers(name, status, text=True),
+            }
         responses[str(status)] = {
             "description": HTTPStatus(status).phrase,
             "headers": header_references(status, operation),
-            "content": {operation.media_type: media},
+            "content": content,
         }
         if operation.shop and model is None:
             del responses[str(status)]["content"]
-        if operation.text_type is not None:
-            responses[str(status)]["content"][operation.text_type] = {"schema": {"type": "string"}}
-    return responses | error_responses(endpoint)
+    return responses | error_responses(endpoint, written)
+
+
+def _text_media(kind: str) -> Document:
+    return {
+        "schema": {"type": "string"},
+        "examples": {name: {"value": text} for name, text in TEXT_EXAMPLES.items() if name == kind},
+    }
+
+
+def _composed(model: Model) -> Document:
+    """The example of an answer that no case is about."""
+    found = ANSWER_EXAMPLES.get(model.__name__)
+    return {} if found is None else {"composed": {"value": found}}
 
 
 def _currency_schema(currencies: Currencies) -> Document:

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 from werkzeug.routing import Rule
 
 from RestAPI.endpoint import CREATED, Operation
+from RestAPI.openapi_examples import Examples
 from RestAPI.openapi_parts import SHOP_ERROR_SCHEMA
 from RestAPI.problems import (
     PROBLEM_TYPE,
@@ -60,8 +61,10 @@ class Endpoint(NamedTuple):
     open_access: bool
 
 
-def error_responses(endpoint: Endpoint) -> Document:
-    """The errors by status, each with its codes; those of the shop have none."""
+def error_responses(endpoint: Endpoint, written: Examples) -> Document:
+    """The errors by status, each with its codes; those of the shop have none. The examples are
+    what cases were answered, and otherwise made of the error itself.
+    """
     operation = endpoint.operation
     possible = _errors_of(endpoint)
     kinds: dict[int, list[type[CofferError]]] = {}
@@ -71,12 +74,15 @@ def error_responses(endpoint: Endpoint) -> Document:
             kinds.setdefault(status, []).append(kind)
     describe = _shop_error if operation.shop else _problem
     return {
-        str(status): {**describe(members), "headers": header_references(status, operation)}
+        str(status): {
+            **describe(members, written.answers(endpoint.rule.endpoint, status)),
+            "headers": header_references(status, operation),
+        }
         for status, members in sorted(kinds.items())
     }
 
 
-def _problem(members: list[type[CofferError]]) -> Document:
+def _problem(members: list[type[CofferError]], seen: Document) -> Document:
     return {
         "description": " ".join(f"`{kind.code}`: {meaning(kind)}" for kind in members),
         "content": {
@@ -88,24 +94,25 @@ def _problem(members: list[type[CofferError]]) -> Document:
                     ]
                 },
                 "examples": {
-                    kind.code: {"value": kind(meaning(kind)).problem()} for kind in members
+                    kind.code: seen.get(kind.code, {"value": kind(meaning(kind)).problem()})
+                    for kind in members
                 },
             }
         },
     }
 
 
-def _shop_error(members: list[type[CofferError]]) -> Document:
+def _shop_error(members: list[type[CofferError]], seen: Document) -> Document:
     texts = [meaning(kind) for kind in members]
+    made = {
+        kind.code: {"value": {"errors": text}} for kind, text in zip(members, texts, strict=True)
+    }
     return {
         "description": " ".join(texts),
         "content": {
             JSON_TYPE: {
                 "schema": {"$ref": f"{SCHEMA_PREFIX}{SHOP_ERROR_SCHEMA}"},
-                "examples": {
-                    kind.code: {"value": {"errors": text}}
-                    for kind, text in zip(members, texts, strict=True)
-                },
+                "examples": seen or made,
             }
         },
     }

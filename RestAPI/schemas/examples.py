@@ -167,5 +167,15 @@ ANSWER_EXAMPLES: Final[dict[str, Document]] = {
     "ProfileFile": PROFILE_EXAMPLE,
     "Pong": {"ping": "pong"},
     "Liveness": {"status": "alive"},
+    "Readiness": {"status": "not ready", "missing": ["database"]},
 }
-"""By the name of the model that they are examples of."""
+"""By the name of the model that they are examples of, where no case of ``tests_data`` gives one."""
+
+TEXT_EXAMPLES: Final[dict[str, str]] = {
+    "text/event-stream": "retry: 2000\nid: MDE4OTBhNWQtYWM5Ng\n\n"
+    "id: MDE4OTBhNjItNDBiNw\nevent: notification\n"
+    f"data: {orjson.dumps(NOTIFICATION_EXAMPLE).decode()}\n\n",
+    "text/plain": "# TYPE coffer_refusals_total counter\n"
+    'coffer_refusals_total{code="insufficient_funds"} 3.0\n',
+}
+"""Answers that are no JSON, by their type."""

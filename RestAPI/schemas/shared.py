@@ -30,6 +30,15 @@ def _object_of_values(title: str, description: str) -> Document:
     }
 
 
+_METADATA_VALUES: Final[list[Document]] = [
+    {"type": "string", "pattern": NO_NUL_PATTERN},
+    {"type": "integer", "minimum": -MAX_METADATA_INTEGER, "maximum": MAX_METADATA_INTEGER},
+    {"type": "boolean"},
+    {"type": "null"},
+    {"type": "array", "items": {"$ref": f"{SCHEMA_PREFIX}MetadataValue"}},
+    _object_of_values("MetadataObject", "An object inside the metadata."),
+]
+
 LAST_EVENT_ID_PARAMETER: Final[Document] = {
     "name": "Last-Event-ID",
     "in": "header",
@@ -78,18 +87,11 @@ SHARED_SCHEMAS: Final[dict[str, Document]] = {
     },
     "MetadataValue": {
         "title": "MetadataValue",
-        "anyOf": [
-            {"type": "string", "pattern": NO_NUL_PATTERN},
-            {
-                "type": "integer",
-                "minimum": -MAX_METADATA_INTEGER,
-                "maximum": MAX_METADATA_INTEGER,
-            },
-            {"type": "boolean"},
-            {"type": "null"},
-            {"type": "array", "items": {"$ref": f"{SCHEMA_PREFIX}MetadataValue"}},
-            _object_of_values("MetadataObject", "An object inside the metadata."),
-        ],
+        "description": "A string, an integer within 2^53, a boolean, null, or an array or object "
+        "of such.",
+        # Not what is not one of these: as a plain anyOf, which refers to itself, generators of
+        # clients cannot read it.
+        "not": {"not": {"anyOf": _METADATA_VALUES}},
     },
     "Ceiling": {
         "title": "Ceiling",
