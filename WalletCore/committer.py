@@ -317,11 +317,13 @@ class Committer:
                 )
                 if joinable:
                     loaded = self._join(transaction, batch, loaded)
-                results, changes, remembered = decide_batch(batch, loaded, self._currencies)
+                results, changes, remembered = decide_batch(
+                    batch, loaded, self._currencies, transaction.append
+                )
             except CommitFailure:
                 raise
             except Exception as error:
-                raise Defect(f"{type(error).__name__} before anything was written") from error
+                raise Defect(f"{type(error).__name__} before anything was kept") from error
             transaction.save(changes, remembered)
         # What is committed must be answered, also where a log or a metric cannot be written.
         with suppress(Exception):

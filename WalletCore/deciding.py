@@ -6,7 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 from uuid import UUID
 
 import orjson
@@ -40,7 +40,7 @@ from WalletCore.domain.errors import (
     WalletBusy,
 )
 from WalletCore.domain.ledger import Ledger
-from WalletCore.domain.model import Document
+from WalletCore.domain.model import Document, Entry, Event
 from WalletCore.domain.money import Currencies
 from WalletCore.domain.origin import SERVICE, Origin
 from WalletCore.domain.working_set import Accepted, Changes
@@ -50,6 +50,9 @@ from WalletCore.telemetry import OPERATIONS, REFUSALS
 
 Result: TypeAlias = Outcome | CofferError
 KeyName: TypeAlias = tuple[str, str]
+
+LOG_PART_EVENTS: Final = 128
+"""So many events of a batch are written while the next ones are decided."""
 
 
 class Submission:
@@ -97,15 +100,23 @@ class Submission:
 
 
 def decide_batch(
-    batch: Sequence[Submission], loaded: Loaded, currencies: Currencies
+    batch: Sequence[Submission],
+    loaded: Loaded,
+    currencies: Currencies,
+    append: Callable[[Sequence[Entry], Sequence[Event]], None],
 ) -> tuple[list[Result], Changes, dict[KeyName, Remembered]]:
-    """Decide every command in order. Gives a result for each, what is to be written, and the
-    answers that are to be remembered under their keys.
+    """Decide every command in order. Gives a result for each, what is to be written that ``append``
+    was not given already, and the answers that are to be remembered under their keys.
     """
     ledger = ledger_of(loaded, currencies)
+    changes = ledger.changes
     fresh: dict[KeyName, Remembered] = {}
-    results = [_decide_one(submission, ledger, loaded, fresh) for submission in batch]
-    return results, ledger.changes, fresh
+    results: list[Result] = []
+    for submission in batch:
+        if len(changes.events) >= LOG_PART_EVENTS:
+            append(*changes.take_log())
+        results.append(_decide_one(submission, ledger, loaded, fresh))
+    return results, changes, fresh
 
 
 def ledger_of(loaded: Loaded, currencies: Currencies) -> Ledger:
@@ -230,7 +241,8 @@ def start_counting() -> None:
 
 def count_operations(changes: Changes) -> None:
     """Count what was committed."""
-    by_type = Counter(entry.operation_type for entry in changes.entries)
+    entries = (*changes.taken, *changes.entries)
+    by_type = Counter(entry.operation_type for entry in entries)
     for type_, count in by_type.items():
         OPERATIONS.labels(type_.value).inc(count)
 

@@ -4,7 +4,7 @@ The tree::
 
     CommitFailure
       DataRefused      the database refused the data (SQLSTATE 22, 23)
-      Defect           an error of ours before anything was written
+      Defect           an error of ours before anything was kept
       TooSlow          writing took longer than a statement may (57014)
       LockNotHad       a lock was not had in time (55P03, 57014)
       Conflict         deadlock or serialization failure (40P01, 40001)

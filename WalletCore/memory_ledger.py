@@ -44,11 +44,13 @@ class MemoryLedger:
         self.messages: dict[UUID, Message] = {}
         self.users: dict[str, User] = {}
         self.remembered: dict[tuple[str, str], Remembered] = {}
+        self._appended: tuple[list[Entry], list[Event]] = ([], [])
 
     @contextmanager
     def begin(self) -> Iterator[MemoryLedger]:
         """A transaction: the lock, for as long as the block lasts."""
         with self.lock:
+            self._appended = ([], [])
             yield self
 
     def load(
@@ -85,6 +87,11 @@ class MemoryLedger:
         """The same way."""
         return self.load(Needs(wallet_ids), keys, skip_locked=True)
 
+    def append(self, entries: Sequence[Entry], events: Sequence[Event]) -> None:
+        """Put aside until ``save``."""
+        self._appended[0].extend(entries)
+        self._appended[1].extend(events)
+
     def save(self, changes: Changes, remembered: Mapping[tuple[str, str], Remembered]) -> None:
         """Put everything in its place. Raises DataRefused for a user that there is."""
         if any(user.username in self.users for user in changes.users):
@@ -94,7 +101,8 @@ class MemoryLedger:
         self.wallets.update(changes.changed)
         self.messages.update(changes.sent)
         self.messages.update(changes.marked)
-        for entry in changes.entries:
+        entries, events = self._appended
+        for entry in (*entries, *changes.entries):
             self.entries[entry.wallet_id].append(entry)
             self.operations[entry.operation_id].append(entry)
             if entry.related_id is not None:
@@ -104,7 +112,7 @@ class MemoryLedger:
             self.open_holds.pop(hold.id, None)
             if hold.status is HoldStatus.OPEN:
                 self.open_holds[hold.id] = hold
-        for event in changes.events:
+        for event in (*events, *changes.events):
             self.event_places[event.id] = len(self.events)
             self.events.append(event)
         self.remembered.update(remembered)

@@ -18,6 +18,8 @@ from WalletCore.domain.commands import Command
 from WalletCore.domain.errors import CofferError
 from WalletCore.domain.model import (
     Document,
+    Entry,
+    Event,
     Hold,
     HoldStatus,
     Message,
@@ -285,8 +287,13 @@ class Transaction(Protocol):
         busy; wallets that were not had are missing.
         """
 
+    def append(self, entries: Sequence[Entry], events: Sequence[Event]) -> None:
+        """Begin to write the first of what there will be, and do not wait for it: more is decided
+        meanwhile. Only ``save`` keeps it, and it may fail as late as there.
+        """
+
     def save(self, changes: Changes, remembered: Mapping[tuple[str, str], Remembered]) -> None:
-        """Write everything and commit; durable when this returns."""
+        """Write everything else and commit; durable when this returns."""
 
 
 class TransactionSource(Protocol):

@@ -14,7 +14,15 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from WalletCore.domain.model import Document, Event, Message, Wallet, rfc3339, wallet_id_text
+from WalletCore.domain.model import (
+    Document,
+    Event,
+    Message,
+    Wallet,
+    id_text,
+    rfc3339,
+    wallet_id_text,
+)
 from WalletCore.domain.origin import Origin
 
 SOURCE = "/coffer"
@@ -52,13 +60,11 @@ def wallet_event(
 ) -> Event:
     """The event of the change that made ``wallet`` what it is now (``walletseq`` = version)."""
     wallet_id = wallet_id_text(wallet.id)
-    body = {
-        **_attributes(event_id, type_, f"wallets/{wallet_id}", at),
-        "wallet": wallet_id,
-        "walletseq": wallet.version,
-        **_optional(wallet.owner, origin),
-        "data": data,
-    }
+    body = _attributes(event_id, type_, f"wallets/{wallet_id}", at)
+    body["wallet"] = wallet_id
+    body["walletseq"] = wallet.version
+    _add_optional(body, wallet.owner, origin)
+    body["data"] = data
     return Event(
         id=event_id,
         wallet_id=wallet.id,
@@ -80,11 +86,9 @@ def message_event(
     origin: Origin,
 ) -> Event:
     """The event of a message, which belongs to no wallet."""
-    body = {
-        **_attributes(event_id, type_, f"messages/{message.id}", at),
-        **_optional(message.user_id, origin),
-        "data": data,
-    }
+    body = _attributes(event_id, type_, f"messages/{message.id}", at)
+    _add_optional(body, message.user_id, origin)
+    body["data"] = data
     return Event(
         id=event_id,
         wallet_id=None,
@@ -99,7 +103,7 @@ def message_event(
 def _attributes(event_id: UUID, type_: EventType, subject: str, at: datetime) -> Document:
     return {
         "specversion": "1.0",
-        "id": str(event_id),
+        "id": id_text(event_id),
         "source": SOURCE,
         "type": type_.value,
         "subject": subject,
@@ -108,13 +112,15 @@ def _attributes(event_id: UUID, type_: EventType, subject: str, at: datetime) ->
     }
 
 
-def _optional(user_id: str | None, origin: Origin) -> Document:
+def _add_optional(body: Document, user_id: str | None, origin: Origin) -> None:
     """The attributes that an event has or has not: in CloudEvents none is null or empty."""
-    named = {
-        "userid": user_id,
-        "actor": origin.actor,
-        "actoraddress": origin.address,
-        "requestid": origin.request_id,
-        "traceparent": origin.traceparent,
-    }
-    return {name: value for name, value in named.items() if value}
+    if user_id:
+        body["userid"] = user_id
+    if origin.actor:
+        body["actor"] = origin.actor
+    if origin.address:
+        body["actoraddress"] = origin.address
+    if origin.request_id:
+        body["requestid"] = origin.request_id
+    if origin.traceparent:
+        body["traceparent"] = origin.traceparent

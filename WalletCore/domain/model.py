@@ -208,6 +208,12 @@ def rfc3339(moment: datetime) -> str:
     return text.removesuffix("+00:00") + "Z"
 
 
+def id_text(id_: UUID) -> str:
+    """``str(id_)``, in two thirds of the time: every operation has two ids of its own."""
+    digits = id_.int.to_bytes(16).hex()
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
 @lru_cache(maxsize=MAX_CACHED_IDS)
 def wallet_id_text(wallet_id: UUID) -> str:
     """A wallet's id as text."""
@@ -249,7 +255,7 @@ def operation_document(entry: Entry, currency: Currency) -> Document:
     """
     delta_minor, after_minor = entry.delta_minor, entry.balance_after_minor
     document = {
-        "id": str(entry.operation_id),
+        "id": id_text(entry.operation_id),
         "wallet_id": wallet_id_text(entry.wallet_id),
         "operation_type": str(entry.operation_type),
         "amount": format_amount(abs(delta_minor), currency),

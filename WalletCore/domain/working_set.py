@@ -70,6 +70,15 @@ class Changes:
     sent: dict[UUID, Message] = field(default_factory=dict)
     marked: dict[UUID, Message] = field(default_factory=dict)
     users: list[User] = field(default_factory=list)
+    taken: list[Entry] = field(default_factory=list)
+    """Entries that ``take_log`` has given away."""
+
+    def take_log(self) -> tuple[list[Entry], list[Event]]:
+        """Entries and events so far, for whoever writes them before the rest; gone from here."""
+        taken = self.entries, self.events
+        self.taken += self.entries
+        self.entries, self.events = [], []
+        return taken
 
 
 class Movement(NamedTuple):

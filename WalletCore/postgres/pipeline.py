@@ -91,10 +91,14 @@ class Pipeline:
         self._awaited.append(answer)
         return answer
 
+    def flush(self) -> None:
+        """Let the server begin with what is queued; waits for nothing. Raises psycopg.Error."""
+        self._pgconn.flush()
+
     def _finish(self) -> None:
         """Send what is queued and take all answers. Raises psycopg.Error."""
         self._pgconn.pipeline_sync()
-        self._flush()
+        self._send_all()
         failed: PGresult | None = None
         try:
             for answer, result in zip(self._awaited, self._results(), strict=True):
@@ -113,7 +117,7 @@ class Pipeline:
         if failed is not None:
             raise error_from_result(failed, encoding=self._encoding)
 
-    def _flush(self) -> None:
+    def _send_all(self) -> None:
         """Hand everything to the kernel, taking in what comes meanwhile: a server whose answers
         nobody takes reads no more either.
         """

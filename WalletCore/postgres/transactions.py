@@ -1,5 +1,5 @@
 """The committer's transactions on PostgreSQL: lock and read in one round trip, write and commit in
-a second one.
+a second one; of a large batch, what is only appended is sent before, while the rest is decided.
 
 READ COMMITTED, and one statement after the other in one pipeline: each sees what was committed
 while the one before it waited for a lock. The order, keys first and then wallets by id, is the same
@@ -11,13 +11,13 @@ from __future__ import annotations
 import struct
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, Final
 from uuid import UUID
 
 import psycopg
 
-from WalletCore.domain.model import Event, Wallet
+from WalletCore.domain.model import Entry, Event, Wallet
 from WalletCore.domain.working_set import Changes
 from WalletCore.failures import DataRefused, StoreUnavailable, TooSlow
 from WalletCore.postgres import statements
@@ -61,6 +61,10 @@ OUTCOME_WAIT_SECONDS: Final = 5.0
 OUTCOME_PAUSE_SECONDS: Final = 0.05
 
 
+class _Broken(Exception):
+    """The connection broke."""
+
+
 class PostgresTransactions:
     """The committer's source of transactions: one connection, made on first use and remade when it
     is lost. Belongs to the committer's thread.
@@ -83,13 +87,14 @@ class PostgresTransactions:
         except StoreUnavailable:
             # Also where the connection itself works: a session of a server that became read-only,
             # say, has no better days ahead of it.
+            transaction.leave()
             self.close()
             raise
         except BaseException:
-            self._clean(pipeline)
+            self._clean(pipeline, transaction)
             raise
         if not transaction.committed:
-            self._clean(pipeline)
+            self._clean(pipeline, transaction)
 
     def close(self) -> None:
         """Close the connection."""
@@ -117,9 +122,10 @@ class PostgresTransactions:
         self._pause_seconds = RECONNECT_PAUSE_SECONDS
         return self._pipeline
 
-    def _clean(self, pipeline: Pipeline) -> None:
+    def _clean(self, pipeline: Pipeline, transaction: PostgresTransaction) -> None:
         """Roll back; a connection on which even that fails is thrown away."""
         try:
+            transaction.leave()
             if not pipeline.connection.closed:
                 # Not by psycopg, which takes a ROLLBACK for the end of all prepared statements.
                 with pipeline.running():
@@ -137,6 +143,9 @@ class PostgresTransaction:
         self._currencies = currencies
         self._url = url
         self._transaction_id = ""
+        self._writing = ExitStack()
+        self._writes = False
+        self._first_event: Event | None = None
         self.committed = False
 
     def load(self, needs: Needs, keys: Sequence[tuple[str, str]], *, skip_locked: bool) -> Loaded:
@@ -180,15 +189,44 @@ class PostgresTransaction:
         except psycopg.Error as error:
             raise commit_failure(error) from error
 
+    def append(self, entries: Sequence[Entry], events: Sequence[Event]) -> None:
+        """See Transaction. Raises CommitFailure, also for what was appended before."""
+        try:
+            with self._failures():
+                self._append(entries, events)
+                self._pipeline.flush()
+        except _Broken as broken:
+            raise StoreUnavailable("the connection broke; nothing was committed") from broken
+
     def save(self, changes: Changes, remembered: Mapping[tuple[str, str], Remembered]) -> None:
-        """Write set-wise and COMMIT, in one round trip. Raises CommitFailure.
+        """Write set-wise what is left and COMMIT, in one round trip. Raises CommitFailure.
 
         A connection that breaks here leaves the outcome open; it is then asked for.
         """
         try:
-            with self._pipeline.running() as pipeline:
-                _write(pipeline, changes, remembered)
-                pipeline.send(statements.COMMIT)
+            with self._failures():
+                self._append(changes.entries, changes.events)
+                _write(self._pipeline, changes, remembered)
+                self._pipeline.send(statements.COMMIT)
+                self._writing.close()
+        except _Broken as broken:
+            if not self._was_committed(remembered):
+                raise StoreUnavailable("the connection broke; nothing was committed") from broken
+        self.committed = True
+
+    def leave(self) -> None:
+        """Stop to write, whatever became of it."""
+        with suppress(psycopg.Error):
+            self._writing.close()
+
+    @contextmanager
+    def _failures(self) -> Iterator[None]:
+        """Translate those of writing: all locks are held by now, and COMMIT is not done.
+
+        Raises _Broken where the connection cannot say what it is about.
+        """
+        try:
+            yield
         except (ValueError, TypeError, struct.error) as error:
             # A value that has no form in the database; COMMIT was not reached.
             raise DataRefused(f"not storable: {type(error).__name__}") from error
@@ -196,17 +234,23 @@ class PostgresTransaction:
             if isinstance(error, psycopg.DataError) or (
                 error.sqlstate is not None and not self._pipeline.connection.broken
             ):
-                # All locks are held by now.
                 if error.sqlstate == QUERY_CANCELED:
                     raise TooSlow(str(error)) from error
                 raise commit_failure(error) from error
-            if not self._was_committed(changes.events, remembered):
-                raise StoreUnavailable("the connection broke; nothing was committed") from error
-        self.committed = True
+            raise _Broken(type(error).__name__) from error
 
-    def _was_committed(
-        self, events: Sequence[Event], remembered: Mapping[tuple[str, str], Remembered]
-    ) -> bool:
+    def _append(self, entries: Sequence[Entry], events: Sequence[Event]) -> None:
+        """Send both on the pipeline on which everything is written, up to COMMIT."""
+        if not self._writes:
+            self._writing.enter_context(self._pipeline.running())
+            self._writes = True
+        if entries:
+            self._pipeline.send(statements.INSERT_ENTRIES, entry_columns(entries))
+        if events:
+            self._first_event = self._first_event or events[0]
+            self._pipeline.send(statements.INSERT_EVENTS, event_columns(events))
+
+    def _was_committed(self, remembered: Mapping[tuple[str, str], Remembered]) -> bool:
         """Whether this transaction was committed, asked on a new connection.
 
         While PostgreSQL calls it in progress, wait. Then look for one row that only it can have
@@ -217,7 +261,7 @@ class PostgresTransaction:
         while time.monotonic() < deadline:
             with suppress(psycopg.Error), committer_connection(self._url) as connection:
                 if _finished(connection, self._transaction_id):
-                    return _written(connection, events, remembered)
+                    return _written(connection, self._first_event, remembered)
             time.sleep(OUTCOME_PAUSE_SECONDS)
         raise StoreUnavailable("the connection broke during COMMIT", outcome_unknown=True)
 
@@ -237,10 +281,6 @@ def _write(
     if described:
         # Balance and limits at once: in between they may contradict each other.
         pipeline.send(statements.DESCRIBE_WALLETS, description_columns(described))
-    if changes.entries:
-        pipeline.send(statements.INSERT_ENTRIES, entry_columns(changes.entries))
-    if changes.events:
-        pipeline.send(statements.INSERT_EVENTS, event_columns(changes.events))
     if placed := list(changes.placed.values()):
         pipeline.send(statements.INSERT_HOLDS, hold_columns(placed))
     if held := list(changes.held.values()):
@@ -266,11 +306,11 @@ def _finished(connection: psycopg.Connection[Any], transaction_id: str) -> bool:
 
 def _written(
     connection: psycopg.Connection[Any],
-    events: Sequence[Event],
+    event: Event | None,
     remembered: Mapping[tuple[str, str], Remembered],
 ) -> bool:
-    if events:
-        row = connection.execute(statements.EVENT_EXISTS, (events[0].id,)).fetchone()
+    if event is not None:
+        row = connection.execute(statements.EVENT_EXISTS, (event.id,)).fetchone()
     elif remembered:
         (scope, key), answer = next(iter(remembered.items()))
         row = connection.execute(

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
+from uuid import UUID
 
 import orjson
 import psycopg
@@ -14,6 +15,7 @@ from cloudevents.core.base import BaseCloudEvent
 from cloudevents.core.bindings.http import HTTPMessage, from_http, to_binary, to_structured
 from cloudevents.core.formats.json import JSONFormat
 from cloudevents.core.v1.event import CloudEvent
+from hypothesis import example, given, strategies
 from uuid_utils.compat import uuid7
 
 from testkit.ledgers import memory_store, postgres_store
@@ -37,7 +39,7 @@ from WalletCore.domain.commands import (
     Withdraw,
 )
 from WalletCore.domain.events import SOURCE, EventType
-from WalletCore.domain.model import Document, MessageStatus, WalletStatus, rfc3339
+from WalletCore.domain.model import Document, MessageStatus, WalletStatus, id_text, rfc3339
 from WalletCore.domain.origin import Origin
 from WalletCore.paging import PageRequest
 from WalletCore.postgres.connect import connection_info
@@ -150,3 +152,11 @@ def test_nothing_is_lost_on_the_way_through_the_package(bodies: list[bytes]) -> 
         # In headers everything is text.
         texts = {name: str(value) for name, value in attributes_of(event).items()}
         assert {name: str(value) for name, value in attributes_of(binary).items()} == texts
+
+
+@given(strategies.uuids())
+@example(UUID(int=0))
+@example(UUID(int=1))
+@example(UUID(int=2**128 - 1))
+def test_an_id_is_written_as_uuids_are(id_: UUID) -> None:
+    assert id_text(id_) == str(id_)
