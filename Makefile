@@ -16,7 +16,7 @@ MAKEFLAGS += --no-print-directory --no-builtin-rules
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help run test faults check lint examples migrate bench demo up observe down logs infra fmt lock audit clean always
+.PHONY: help run test faults check lint examples migrate bench demo screenshots up observe down logs infra fmt lock audit clean always
 
 help: ## print this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r target text; do printf '%-14s %s\n' "$$target" "$$text"; done
@@ -55,6 +55,10 @@ bench: .venv/.test ## measure the service on this machine: make bench ARGS="--he
 
 demo: .venv/.run ## let things happen in the service of make run: make demo ARGS="--rate 50 --seconds 60"
 	@exec $(PY) -m tools.demo $(ARGS)
+
+screenshots: .venv/.test ## take the pictures of the pages in docs/screenshots anew (needs Chromium)
+	@mkdir -p docs/screenshots
+	@COFFER_TEST_SCREENSHOTS=$(CURDIR)/docs/screenshots $(PY) -m pytest -n0 RestAPI/tests/browser/test_screenshots.py $(ARGS)
 
 up: ## build and start everything in containers, wait until it is ready and print the address
 	@$(COMPOSE) up

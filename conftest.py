@@ -22,8 +22,10 @@ from testkit import event_contract, rabbit, services
 from WalletCore.settings import Settings
 
 JANITOR_TIMEOUT_SECONDS = 60
-RABBIT_TEST_TIMEOUT_SECONDS = 480
-"""The first test with a broker may have to install RabbitMQ, while those of other workers wait."""
+INSTALLING_TEST_TIMEOUT_SECONDS = 480
+"""The first test with a broker or a browser may have to install it, while those of other workers
+wait."""
+INSTALLED_FIXTURES = {"amqp_url", "private_rabbit", "browser"}
 _JANITOR = pytest.StashKey["subprocess.Popen[bytes]"]()
 
 # The deadline measures the machine rather than the code, and CI must find the same every time.
@@ -105,10 +107,12 @@ def _choose_services() -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the load tests when asked to; give more time to those that need a broker."""
+    """Leave out the load tests when asked to; give more time to those whose service may have to be
+    installed.
+    """
     for item in items:
-        if not {"amqp_url", "private_rabbit"}.isdisjoint(getattr(item, "fixturenames", ())):
-            item.add_marker(pytest.mark.timeout(RABBIT_TEST_TIMEOUT_SECONDS))
+        if not INSTALLED_FIXTURES.isdisjoint(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.timeout(INSTALLING_TEST_TIMEOUT_SECONDS))
     if config.getoption("--ignore-highload"):
         left_out = [item for item in items if item.get_closest_marker("highload")]
         config.hook.pytest_deselected(items=left_out)

@@ -252,7 +252,7 @@ def _add_service(app: Application, settings: Settings, store: Store) -> None:
     pages = PageRoutes(orjson.dumps(build_document(app, store.currencies)))
     _add(app, "GET", "/openapi.json", pages.openapi)
     _add(app, "GET", "/asyncapi.yaml", pages.asyncapi)
-    _add(app, "GET", "/", pages.front)
+    _add(app, "GET", "/", pages.console)
     _add(app, "GET", "/docs", pages.docs)
 
 

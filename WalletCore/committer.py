@@ -30,6 +30,8 @@ from WalletCore.deciding import (
     name_of,
     outcome_unknown,
     start_counting,
+    too_much,
+    wake,
 )
 from WalletCore.domain.commands import Command
 from WalletCore.domain.errors import (
@@ -85,10 +87,6 @@ CONFLICT_PAUSE_SECONDS: Final = 0.005
 
 CLOSE_WAIT_SECONDS: Final = 20.0
 """How long closing waits for what is still in the queue."""
-
-TOO_MUCH: Final = (
-    "The database could not write all of this in time; nothing was done. Send it in smaller parts."
-)
 
 AfterCommit: TypeAlias = Callable[[set[UUID]], float]
 """Told the wallets whose answers are about to go out; says how many seconds those must wait."""
@@ -344,7 +342,7 @@ class Committer:
         if len(batch) == 1:
             self._report("command_not_done", 1)
             if isinstance(failure, TooSlow):
-                return [counted(Overloaded(TOO_MUCH))]
+                return [counted(too_much())]
             if isinstance(failure, Defect):
                 return [counted(CofferError("Nothing was changed. The log says what happened."))]
             return [counted(NotStorable("The database refused this request's data."))]
@@ -360,15 +358,15 @@ class Committer:
         for submission, result in zip(batch, results, strict=True):
             submission.result = result
         if delay > 0:
-            timer = threading.Timer(delay, _wake, (batch,))
+            timer = threading.Timer(delay, wake, (batch,))
             timer.daemon = True
             try:
                 timer.start()
             except RuntimeError:  # no thread to be had
                 time.sleep(delay)
-                _wake(batch)
+                wake(batch)
         else:
-            _wake(batch)
+            wake(batch)
 
     def _invalidate(self, batch: Sequence[Submission], results: Sequence[Result]) -> float:
         if self._after_commit is None:
@@ -398,8 +396,3 @@ def _result(submission: Submission, until: float) -> Result:
         if not submission.done.acquire(timeout=OUTCOME_WAIT_SECONDS):
             return counted(outcome_unknown())
     return counted(outcome_unknown()) if submission.result is None else submission.result
-
-
-def _wake(batch: Sequence[Submission]) -> None:
-    for submission in batch:
-        submission.done.release()

@@ -265,6 +265,20 @@ def _reused() -> IdempotencyKeyReused:
     )
 
 
+def too_much() -> Overloaded:
+    """What takes the database too long is done by nobody."""
+    return Overloaded(
+        "The database could not write all of this in time; nothing was done. Send it in smaller "
+        "parts."
+    )
+
+
+def wake(batch: Sequence[Submission]) -> None:
+    """Let the threads that wait for ``batch`` go on."""
+    for submission in batch:
+        submission.done.release()
+
+
 def busy() -> WalletBusy:
     """Not done: somebody else kept the wallet or the key locked."""
     return WalletBusy("The wallet stayed locked for too long; this request was not done. Retry.")

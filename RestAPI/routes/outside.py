@@ -1,4 +1,4 @@
-"""What lies outside the API: health, metrics, the front page and the documentation's page."""
+"""What lies outside the API: health, metrics, the console and the documentation's page."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class PageRoutes:
 
     def __init__(self, document: bytes) -> None:
         self._document = document
-        self._front = (STATIC_FOLDER / "index.html").read_bytes()
+        self._console = (STATIC_FOLDER / "console.html").read_bytes()
         self._docs = (STATIC_FOLDER / "docs.html").read_bytes()
         self._asyncapi = (STATIC_FOLDER / "asyncapi.yaml").read_bytes()
 
@@ -91,9 +91,9 @@ class PageRoutes:
         """The AsyncAPI document."""
         return Response(self._asyncapi, content_type=YAML_TYPE)
 
-    def front(self) -> Response:
-        """The front page."""
-        return Response(self._front, content_type=HTML_TYPE)
+    def console(self) -> Response:
+        """The console."""
+        return Response(self._console, content_type=HTML_TYPE)
 
     def docs(self) -> Response:
         """The documentation, in Swagger UI."""

@@ -1,8 +1,17 @@
 // Talks to the service. Every answer that is not good becomes a Refusal.
 
 const KEPT_AS = "coffer.key";
+/** The event of the window that tells of a key that is missing or no longer good. */
+export const UNAUTHORIZED = "coffer:unauthorized";
+
 const FIRST_PAUSE_MILLISECONDS = 1000;
+const POLL_MILLISECONDS = 3000;
 const LONGEST_PAUSE_MILLISECONDS = 15_000;
+const POLLED_PAGE_ITEMS = 50;
+// A burst between two polls is read page by page, and ends somewhere even if its begin is gone.
+const MOST_POLLED_PAGES = 100;
+// The service says something at least every 15 seconds.
+const LONGEST_SILENCE_MILLISECONDS = 45_000;
 
 /** An answer that is not good, or none. `problem` is as RFC 9457 has it, with a stable `code`. */
 export class Refusal extends Error {
@@ -52,7 +61,10 @@ export async function send(method, path, { query, body, idempotencyKey, signal, 
     if (error.name === "AbortError") throw error;
     throw new Refusal(0, { code: "unreachable", title: "The service does not answer." });
   }
-  if (!response.ok) throw await refusal(response);
+  if (!response.ok) {
+    if (response.status === 401) window.dispatchEvent(new Event(UNAUTHORIZED));
+    throw await refusal(response);
+  }
   return response;
 }
 
@@ -80,43 +92,59 @@ async function refusal(response) {
 }
 
 /**
- * Follow a stream of Server-Sent Events until `signal` aborts: EventSource cannot send a key. Comes back
- * by itself after a pause, from its last event on; where streams are cut or have no place it polls.
+ * Follow a stream of Server-Sent Events until `signal` aborts: EventSource cannot send a key. Comes
+ * back by itself after a pause, from its last event on; where streams are cut or have no place it
+ * polls. `query` narrows what is followed, as wallet_id does. Whoever needs every item reads the
+ * state anew at each `onstate`: what happens between two connections before the first item is not
+ * told.
  *
  * @param {{onitem: (item: object) => void, onstate: (state: "stream"|"poll"|"away") => void,
- *   signal: AbortSignal}} options
+ *   signal: AbortSignal, query?: Record<string, string>}} options
+ * @throws {Refusal} where the key is not good (any more) for it
  */
-export async function follow({ onitem, onstate, signal }) {
+export async function follow({ onitem, onstate, signal, query = {} }) {
   let last;
+  let newest;
   let pause = FIRST_PAUSE_MILLISECONDS;
   const taken = (item, cursor) => {
     last = cursor ?? last;
     pause = FIRST_PAUSE_MILLISECONDS;
     if (item) onitem(item);
   };
+  const opened = () => {
+    pause = FIRST_PAUSE_MILLISECONDS;
+    onstate("stream");
+  };
   while (!signal.aborted) {
     try {
-      await stream(last, taken, () => onstate("stream"), signal);
+      await stream(query, last, taken, opened, signal);
     } catch (error) {
       if (signal.aborted) return;
       if (error.status === 401 || error.status === 403) throw error;
-      if (!(await poll(last, taken, signal))) {
+      try {
+        if (last) await pollFrom(query, last, taken, signal);
+        else newest = await pollNewest(query, newest, onitem, signal);
+        onstate("poll");
+        pause = POLL_MILLISECONDS;
+      } catch (failed) {
+        if (signal.aborted) return;
+        if (failed.status === 401 || failed.status === 403) throw failed;
         onstate("away");
         pause = Math.min(pause * 2, LONGEST_PAUSE_MILLISECONDS);
-      } else onstate("poll");
+      }
     }
     await rest(pause, signal);
   }
 }
 
-async function stream(last, taken, onopen, signal) {
+async function stream(query, last, taken, onopen, signal) {
   const headers = { Accept: "text/event-stream", ...(last ? { "Last-Event-ID": last } : {}) };
-  const response = await send("GET", "notifications/stream", { headers, signal });
+  const response = await send("GET", "notifications/stream", { query, headers, signal });
   onopen();
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let text = "";
   for (;;) {
-    const { value, done } = await reader.read();
+    const { value, done } = await heard(reader);
     if (done) return;
     text += value;
     const events = text.split("\n\n");
@@ -130,35 +158,68 @@ async function stream(last, taken, onopen, signal) {
   }
 }
 
-/** Take what has come since, by pages. Whether the service answered. */
-async function poll(last, taken, signal) {
+/** What comes next of a stream; one that says nothing for long is broken, and is given up. */
+async function heard(reader) {
+  let timer;
+  const silence = new Promise((_, reject) => {
+    timer = setTimeout(
+      () => reject(new Error("The stream is silent.")),
+      LONGEST_SILENCE_MILLISECONDS,
+    );
+  });
   try {
-    let from = last ?? (await newest(signal));
-    for (;;) {
-      const found = await page("notifications", { order: "oldest", cursor: from }, signal);
-      for (const item of found.items) taken(item, undefined);
-      taken(null, found.next_cursor);
-      from = found.next_cursor;
-      if (found.items.length === 0) return true;
-    }
-  } catch {
-    return false;
+    return await Promise.race([reader.read(), silence]);
+  } catch (error) {
+    reader.cancel().catch(() => {});
+    throw error;
+  } finally {
+    clearTimeout(timer);
   }
+}
+
+/** Take what has come after a cursor, by pages. */
+async function pollFrom(query, cursor, taken, signal) {
+  for (;;) {
+    const found = await page("notifications", { ...query, order: "oldest", cursor }, signal);
+    for (const item of found.items) taken(item, undefined);
+    taken(null, found.next_cursor);
+    cursor = found.next_cursor;
+    if (found.items.length === 0) return;
+  }
+}
+
+/**
+ * Take what has come after the item `known`, where no cursor is known: the newest pages down to it.
+ * The first time nothing is taken, it is only found out where that is. Returns the id of the newest
+ * item.
+ */
+async function pollNewest(query, known, onitem, signal) {
+  const come = [];
+  let cursor = null;
+  for (let pages = 0; pages < MOST_POLLED_PAGES; pages += 1) {
+    const found = await page(
+      "notifications",
+      { ...query, limit: POLLED_PAGE_ITEMS, cursor },
+      signal,
+    );
+    if (known === undefined) return found.items[0]?.id ?? "";
+    const at = found.items.findIndex(({ id }) => id === known);
+    come.push(...found.items.slice(0, at === -1 ? undefined : at));
+    cursor = found.next_cursor;
+    if (at !== -1 || cursor === null) break;
+  }
+  for (const item of [...come].reverse()) onitem(item);
+  return come[0]?.id ?? known;
 }
 
 function rest(milliseconds, signal) {
   return new Promise((resolve) => {
-    const timer = setTimeout(resolve, milliseconds);
-    signal.addEventListener("abort", () => (clearTimeout(timer), resolve()), { once: true });
+    const end = () => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", end);
+      resolve();
+    };
+    const timer = setTimeout(end, milliseconds);
+    signal.addEventListener("abort", end);
   });
-}
-
-/** The cursor after the newest notification of now, for whoever begins to poll. */
-async function newest(signal) {
-  let cursor;
-  for (;;) {
-    const found = await page("notifications", { order: "oldest", cursor, limit: 100 }, signal);
-    cursor = found.next_cursor;
-    if (found.items.length === 0) return cursor;
-  }
 }

@@ -1,8 +1,8 @@
 // Elements without a framework: h("p", { class: "soft" }, "text", child).
 
 /**
- * Make an element. Properties that begin with "on" are listeners; true sets a bare attribute; false,
- * null and undefined set none. Text goes in as text, never as HTML.
+ * Make an element. Properties that begin with "on" are listeners; true sets a bare attribute;
+ * false, null and undefined set none. Text goes in as text, never as HTML.
  */
 export function h(tag, properties = {}, ...children) {
   const element = document.createElement(tag);

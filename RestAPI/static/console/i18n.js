@@ -13,9 +13,9 @@ let current = chosen();
 
 function chosen() {
   const kept = localStorage.getItem(KEPT_AS);
-  if (kept in WORDS) return kept;
+  if (kept !== null && Object.hasOwn(WORDS, kept)) return kept;
   const wanted = navigator.languages.map((tag) => tag.slice(0, 2).toLowerCase());
-  return wanted.find((code) => code in WORDS) ?? "en";
+  return wanted.find((code) => Object.hasOwn(WORDS, code)) ?? "en";
 }
 
 /** The code of the language that is spoken. */
@@ -31,8 +31,8 @@ export function speak(code) {
 }
 
 /**
- * The words for a key, with `{name}` replaced. A text with forms for numbers is an object by the plural
- * categories of Intl.PluralRules, chosen by `count`.
+ * The words for a key, with `{name}` replaced. A text with forms for numbers is an object by the
+ * plural categories of Intl.PluralRules, chosen by `count`.
  */
 export function t(key, values = {}) {
   const found = WORDS[current][key] ?? WORDS.en[key];
@@ -44,7 +44,7 @@ export function t(key, values = {}) {
 
 /** Whether there are words for a key, such as one made of a code of the server. */
 export function knows(key) {
-  return key in WORDS.en;
+  return Object.hasOwn(WORDS.en, key);
 }
 
 /** A moment of the server for people. */
@@ -52,6 +52,20 @@ export function when(instant) {
   return new Intl.DateTimeFormat(current, { dateStyle: "medium", timeStyle: "medium" }).format(
     new Date(instant),
   );
+}
+
+/** The same for tables: no year where it is this one. */
+export function shortWhen(instant) {
+  const moment = new Date(instant);
+  const year = moment.getFullYear() === new Date().getFullYear() ? {} : { year: "numeric" };
+  const day = { ...year, month: "short", day: "numeric" };
+  const time = { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" };
+  return new Intl.DateTimeFormat(current, { ...day, ...time }).format(moment);
+}
+
+/** A day of the server for people. */
+export function day(instant) {
+  return new Intl.DateTimeFormat(current, { dateStyle: "medium" }).format(new Date(instant));
 }
 
 /** A count for people. */

@@ -1,4 +1,5 @@
-// Amounts are strings of decimal digits from the field to the server and back; none is ever a number.
+// Amounts are strings of decimal digits from the field to the server and back; none is ever a
+// number.
 
 /** What is wrong with a typed amount; `code` is a key of the words. */
 export class AmountUnclear extends Error {
@@ -8,15 +9,17 @@ export class AmountUnclear extends Error {
   }
 }
 
-const SPACES = /[\s\u00a0\u2007\u202f'’]/g;
+const SPACES = /[\s\u00a0\u2007\u202f'’]+/g;
 const THOUSANDS_DIGITS = 3;
 
 /**
  * Read an amount as people type it: "1 234,50", "1,234.50", "1.234,50", "1234.5", "12".
  *
- * Of two kinds of separators the last is the decimal one, and one that comes twice separates thousands.
- * A single one is the decimal one, but where three digits follow and the currency has fewer decimals it
- * could be either, and is refused: better asked again than a thousand times wrong.
+ * Spaces and apostrophes separate thousands and nothing else. Of two kinds of other separators the
+ * last is the decimal one, and one that comes twice separates thousands. A single one is the
+ * decimal one, but where one to three digits stand before it and three after, and the currency has
+ * fewer decimals, it could be either, and is refused: better asked again than a thousand times
+ * wrong.
  *
  * @param {string} typed
  * @param {number} decimals of the currency
@@ -24,8 +27,12 @@ const THOUSANDS_DIGITS = 3;
  * @throws {AmountUnclear}
  */
 export function parseAmount(typed, decimals) {
-  const text = typed.replace(SPACES, "");
-  if (text === "") throw new AmountUnclear("amount.missing");
+  const spaced = typed
+    .replace(SPACES, " ")
+    .trim()
+    .replace(/^([-−+]) /, "$1");
+  if (spaced === "") throw new AmountUnclear("amount.missing");
+  const text = withoutSpaces(spaced);
   const sign = /^[-−]/.test(text) ? "-" : "";
   const unsigned = text.replace(/^[-−+]/, "");
   if (!/^\d*(?:[.,]\d+)*[.,]?$/.test(unsigned) || !/\d/.test(unsigned)) {
@@ -33,11 +40,24 @@ export function parseAmount(typed, decimals) {
   }
   const [whole, fraction] = splitAtDecimalPoint(unsigned, decimals);
   const digits = whole.replace(/^0+(?=\d)/, "") || "0";
-  const kept = fraction.replace(/0+$/, "").length > decimals ? fraction : fraction.slice(0, decimals);
+  const kept =
+    fraction.replace(/0+$/, "").length > decimals ? fraction : fraction.slice(0, decimals);
   if (kept.length > decimals) {
     throw new AmountUnclear(decimals === 0 ? "amount.whole_only" : "amount.too_precise");
   }
   return sign + digits + (kept ? `.${kept}` : "");
+}
+
+/** A lower limit as people type it, with its minus or without: it is 0 or negative. */
+export function parseCreditLimit(typed, decimals) {
+  const amount = parseAmount(typed, decimals).replace(/^-/, "");
+  return isZero(amount) ? "0" : `-${amount}`;
+}
+
+function withoutSpaces(text) {
+  const grouped = /^[-−+]?\d{1,3}(?: \d{3})+(?:[.,]\d*)?$/;
+  if (text.includes(" ") && !grouped.test(text)) throw new AmountUnclear("amount.not_a_number");
+  return text.replaceAll(" ", "");
 }
 
 function splitAtDecimalPoint(text, decimals) {
@@ -53,7 +73,8 @@ function splitAtDecimalPoint(text, decimals) {
     if (head.includes(last)) throw new AmountUnclear("amount.not_a_number");
     return [groups(head, other), tail];
   }
-  if (tail.length === THOUSANDS_DIGITS && decimals < THOUSANDS_DIGITS && !/^0*$/.test(head)) {
+  const couldBeThousands = /^[1-9]\d{0,2}$/.test(head) && tail.length === THOUSANDS_DIGITS;
+  if (couldBeThousands && decimals < THOUSANDS_DIGITS) {
     throw new AmountUnclear("amount.ambiguous");
   }
   return [head, tail];
@@ -75,11 +96,17 @@ export function decimalsOf(amount) {
 /** An amount of the server for people of a language, all digits kept: "-1 234,50". */
 export function formatAmount(amount, language) {
   const [whole, fraction] = amount.replace("-", "").split(".");
-  const parts = new Intl.NumberFormat(language).formatToParts(1234.5);
-  const separator = (type, otherwise) => parts.find((part) => part.type === type)?.value ?? otherwise;
+  const parts = new Intl.NumberFormat(language).formatToParts(12345.5);
+  const separator = (type, otherwise) =>
+    parts.find((part) => part.type === type)?.value ?? otherwise;
   const grouped = whole.replace(/\B(?=(\d{3})+$)/g, separator("group", "\u00a0"));
   const sign = amount.startsWith("-") ? "−" : "";
   return sign + grouped + (fraction ? separator("decimal", ".") + fraction : "");
+}
+
+/** Whether an amount of the server is zero. */
+export function isZero(amount) {
+  return !/[1-9]/.test(amount);
 }
 
 /** The amount in units of its last decimal, exact. */
