@@ -42,6 +42,7 @@ from RestAPI.routes.shop import (
     BUY_PATH,
     INFO_PATH,
     ITEMS_PATH,
+    PRICES_PATH,
     SEND_PATH,
     ShopRoutes,
 )
@@ -254,6 +255,7 @@ def _add_service(app: Application, settings: Settings, store: Store) -> None:
     _add(app, "GET", "/asyncapi.yaml", pages.asyncapi)
     _add(app, "GET", "/", pages.console)
     _add(app, "GET", "/docs", pages.docs)
+    _add(app, "GET", "/shop", pages.shop)
 
 
 def _add_shop(app: Application, store: Store, authentication: Authentication) -> None:
@@ -262,6 +264,7 @@ def _add_shop(app: Application, store: Store, authentication: Authentication) ->
     shop = ShopRoutes(authentication, Accounts(store, Passwords()), prices)
     _add(app, "POST", AUTH_PATH, shop.log_in)
     _add(app, "GET", INFO_PATH, shop.get_info)
+    _add(app, "GET", PRICES_PATH, shop.get_prices)
     _add(app, "POST", SEND_PATH, shop.send_coin)
     _add(app, "GET", BUY_PATH, shop.buy)
     _without_head(app, shop.buy)

@@ -66,7 +66,7 @@ _PAGE_HEADERS: Final = [
     *_EVERYWHERE,
     ("Content-Security-Policy", _PAGE_POLICY),
 ]
-_PAGES: Final = ("/docs", "/static/")
+_PAGES: Final = ("/docs", "/shop", "/static/")
 
 _SAFE_ID = re.compile(rf"[A-Za-z0-9._:/+=@-]{{1,{MAX_REQUEST_ID_CHARACTERS}}}", re.ASCII)
 

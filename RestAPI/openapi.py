@@ -289,10 +289,8 @@ def _responses(
             schema = references[model, _ANSWER]
             content[operation.media_type] = {"schema": schema, "examples": examples}
         if operation.text_type is not None:
-            content[operation.text_type] = {
-                "schema": {"type": "string"},
-                "examples": written.answers(name, status, text=True),
-            }
+            content[operation.text_type] = _text_media(operation.text_type)
+            content[operation.text_type]["examples"] |= written.answers(name, status, text=True)
         responses[str(status)] = {
             "description": HTTPStatus(status).phrase,
             "headers": header_references(status, operation),

@@ -198,6 +198,13 @@ class OwnedStore:
         """Not for such callers."""
         self._refuse("The log of all wallets")
 
+    def newest_events(self, wallet_id: UUID | None, page: PageRequest) -> Page:
+        """See Store; for such callers only of one wallet."""
+        if wallet_id is None:
+            self._refuse("The log of all wallets")
+        self._check(wallet_id)
+        return self._store.newest_events(wallet_id, page)
+
     def trial_balance(self) -> Document:
         """Not for such callers."""
         self._refuse("The trial balance")

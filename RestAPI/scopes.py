@@ -66,6 +66,7 @@ NEEDED: Final[Mapping[tuple[str, str], Needed]] = {
     ("GET", "/api/info"): Guard.TOKEN,
     ("POST", "/api/sendCoin"): Guard.TOKEN,
     ("GET", "/api/buy/<string:item>"): Guard.TOKEN,
+    ("GET", "/api/items"): Guard.TOKEN,
     ("GET", "/metrics"): Scope.METRICS,
     ("GET", "/ping"): Guard.NOTHING,
     ("GET", "/health/live"): Guard.NOTHING,
@@ -74,5 +75,6 @@ NEEDED: Final[Mapping[tuple[str, str], Needed]] = {
     ("GET", "/asyncapi.yaml"): Guard.NOTHING,
     ("GET", "/"): Guard.NOTHING,
     ("GET", "/docs"): Guard.NOTHING,
+    ("GET", "/shop"): Guard.NOTHING,
 }
 """By method and URL rule. Beside its scope, what a key with an owner names must be that owner's."""

@@ -26,7 +26,7 @@ from WalletCore.domain.errors import (
 )
 from WalletCore.domain.model import Document
 
-SHOP_PATHS: Final = re.compile(r"/api/(?:auth|info|sendCoin|buy)(?:/.*)?", re.DOTALL)
+SHOP_PATHS: Final = re.compile(r"/api/(?:auth|info|items|sendCoin|buy)(?:/.*)?", re.DOTALL)
 """The paths of the shop, and whatever is below them."""
 
 BAD_REQUEST: Final = 400

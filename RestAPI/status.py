@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NoAnswerInTime
+from contextlib import contextmanager
 from time import monotonic
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
-import pika
-from pika.exceptions import AMQPError, ChannelClosedByBroker
-from redis import Redis
-from redis.exceptions import RedisError
-from sqlalchemy.exc import SQLAlchemyError
-
-from WalletCore.condition import Condition, HotWallet, Lag, Part, State
+from WalletCore.condition import START_WORKER, Condition, HotWallet, Lag, Part, State
 from WalletCore.domain.errors import CofferError
-from WalletCore.postgres.condition import START_WORKER, read_condition
-from WalletCore.postgres.connect import read_engine
 from WalletCore.settings import Settings
 from WalletCore.topology import Topology, bounded_url
 
@@ -88,6 +81,21 @@ class Question(Generic[T]):
             future.set_result(found)
 
 
+class _Away(Exception):
+    """A part does not answer; the text is the name of the error."""
+
+
+@contextmanager
+def _away(*errors: type[Exception]) -> Iterator[None]:
+    """Raises _Away for ``errors`` and for what the network raises."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, (OSError, *errors)):
+            raise _Away(type(error.__cause__ or error).__name__) from error
+        raise
+
+
 class Status:
     """Asks all parts at the same time. ``condition``: what the store knows; raises Unavailable."""
 
@@ -131,16 +139,21 @@ class Status:
             return f"away: no answer within {self._patience_seconds:g} s"
         except CofferError:
             return "away: it cannot be read"
-        except (SQLAlchemyError, RedisError, AMQPError, OSError) as error:
-            return f"away: {type(error.__cause__ or error).__name__}"
+        except _Away as away:
+            return f"away: {away}"
 
 
 def report(settings: Settings, url: str) -> tuple[list[str], bool]:
     """A line for each part, and whether everything that is configured is there."""
+    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
+
+    from WalletCore.postgres.condition import read_condition  # noqa: PLC0415
+    from WalletCore.postgres.connect import read_engine  # noqa: PLC0415
+
     engine = read_engine(url)
 
     def condition() -> Condition:
-        with engine.connect() as connection:
+        with _away(SQLAlchemyError), engine.connect() as connection:
             return read_condition(connection, MAX_COUNTED_EVENTS)
 
     try:
@@ -170,11 +183,18 @@ def _unknown(name: str, without: str) -> Part:
 def _cache(settings: Settings) -> Part:
     if settings.redis_url is None or settings.in_memory:
         return Part("cache", State.NONE, "none is configured (COFFER_REDIS_URL)")
-    with Redis.from_url(
-        settings.redis_url.get_secret_value(),
-        socket_timeout=CACHE_TIMEOUT_SECONDS,
-        socket_connect_timeout=CACHE_TIMEOUT_SECONDS,
-    ) as redis:
+    # Here and below: redis alone takes 0.2 s to import, and all of OpenTelemetry with it.
+    from redis import Redis  # noqa: PLC0415
+    from redis.exceptions import RedisError  # noqa: PLC0415
+
+    with (
+        _away(RedisError),
+        Redis.from_url(
+            settings.redis_url.get_secret_value(),
+            socket_timeout=CACHE_TIMEOUT_SECONDS,
+            socket_connect_timeout=CACHE_TIMEOUT_SECONDS,
+        ) as redis,
+    ):
         info: Any = redis.info("server")
         return Part("cache", State.UP, f"Redis {info['redis_version']}")
 
@@ -184,21 +204,25 @@ def _broker(settings: Settings) -> Broker:
     if settings.amqp_url is None or settings.in_memory:
         how = "none is configured (COFFER_AMQP_URL): the worker reads the log"
         return Part("broker", State.NONE, how), None
+    import pika  # noqa: PLC0415
+    from pika.exceptions import AMQPError, ChannelClosedByBroker  # noqa: PLC0415
+
     topology = Topology.of(settings)
     url = bounded_url(settings.amqp_url.get_secret_value(), "coffer-status")
-    connection = pika.BlockingConnection(pika.URLParameters(url))
-    try:
-        queue, dead = (
-            connection.channel().queue_declare(name, passive=True).method
-            for name in (topology.queue, topology.dead_queue)
-        )
-    except ChannelClosedByBroker:
-        how = "RabbitMQ, without our queues: no relay or worker was there yet"
-        worker = Part("worker", State.DOWN, f"none: {START_WORKER}")
-        return Part("broker", State.UP, how), worker
-    finally:
-        if connection.is_open:
-            connection.close()
+    with _away(AMQPError):
+        connection = pika.BlockingConnection(pika.URLParameters(url))
+        try:
+            queue, dead = (
+                connection.channel().queue_declare(name, passive=True).method
+                for name in (topology.queue, topology.dead_queue)
+            )
+        except ChannelClosedByBroker:
+            how = "RabbitMQ, without our queues: no relay or worker was there yet"
+            worker = Part("worker", State.DOWN, f"none: {START_WORKER}")
+            return Part("broker", State.UP, how), worker
+        finally:
+            if connection.is_open:
+                connection.close()
     waiting = f"RabbitMQ: {queue.message_count} messages wait, {dead.message_count} are dead"
     workers = queue.consumer_count
     return Part("broker", State.UP, waiting), Part(

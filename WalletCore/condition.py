@@ -13,6 +13,8 @@ MAX_HOT_EVENTS: Final = 10_000
 """Of so many of them at most, the newest."""
 MAX_HOT_WALLETS: Final = 10
 
+START_WORKER: Final = "python -m NotificationWorker"
+
 
 class State(StrEnum):
     """Of a part of the service. NONE: not configured."""

@@ -52,6 +52,7 @@ from WalletCore.memory_keys import MemoryKeys
 from WalletCore.memory_ledger import MemoryLedger
 from WalletCore.memory_reading import memory_search, memory_statement
 from WalletCore.memory_shop import MemoryShop
+from WalletCore.newest_events import newest_page, place_before
 from WalletCore.paging import Page, PageRequest
 from WalletCore.search import SearchFilter
 from WalletCore.statements import Statement
@@ -277,6 +278,24 @@ class MemoryStore:
             found = self._ledger.events[start : start + page.limit]
             documents = [self._event_document(event) for event in found]
         return Page(documents, encode_cursor("events", start + len(found)))
+
+    def newest_events(self, wallet_id: UUID | None, page: PageRequest) -> Page:
+        """See Store."""
+        before = place_before(wallet_id, page.cursor)
+        with self._ledger.lock:
+            numbered = [
+                (place, event)
+                for place, event in enumerate(self._ledger.events, 1)
+                if wallet_id is None or event.wallet_id == wallet_id
+            ]
+            if wallet_id is not None:
+                numbered = [(event.seq or 0, event) for _, event in numbered]
+            rows = [
+                (place, self._event_document(event))
+                for place, event in reversed(numbered)
+                if place < before
+            ][: page.limit + 1]
+        return newest_page(wallet_id, rows, page.limit)
 
     def trial_balance(self) -> Document:
         """See Store."""

@@ -225,6 +225,13 @@ class Store(Protocol):
         same cursor goes on later. Rows committed late are never skipped. Raises CursorInvalid.
         """
 
+    def newest_events(self, wallet_id: UUID | None, page: PageRequest) -> Page:
+        """The same, newest first, of all or of one wallet; for people, who look back.
+
+        An event that is committed late may be missed by who is past its place already. Raises
+        CursorInvalid.
+        """
+
     def trial_balance(self) -> Document:
         """``{balanced, currencies: [{currency, deposits, withdrawals, balances, difference}]}``."""
 

@@ -40,7 +40,7 @@ RETRY_SECONDS = 0.05
 _OTHER_FORMATS = {"csv": "text/csv;", "svg": "image/svg+xml"}
 """What is asked for in place of JSON, and what it is answered as."""
 
-_SHOP_PATHS = re.compile(r"/api/(?:auth|info|sendCoin|buy)(?:[/?]|$)")
+_SHOP_PATHS = re.compile(r"/api/(?:auth|info|items|sendCoin|buy)(?:[/?]|$)")
 
 MAX_SHOWN_PROBLEMS = 10
 

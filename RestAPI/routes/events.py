@@ -12,11 +12,12 @@ from RestAPI.endpoint import endpoint
 from RestAPI.schemas.events import (
     CloudEvent,
     EventPage,
+    EventQuery,
     Message,
     MessageCreation,
     MessageStatusChange,
 )
-from RestAPI.schemas.fields import PageQuery
+from RestAPI.schemas.fields import Order
 from WalletCore.domain.commands import SendMessage, SetMessageStatus
 from WalletCore.domain.errors import CursorInvalid, EventNotFound, EventStatusFixed
 from WalletCore.domain.model import Document
@@ -30,14 +31,19 @@ TAG: Final = "Events"
 class EventRoutes:
     """The endpoints under ``/events``."""
 
-    @endpoint(tag=TAG, query=PageQuery, responses={200: EventPage}, errors=(CursorInvalid,))
-    def list_events(self, caller: Caller, query: PageQuery) -> Document:
+    @endpoint(tag=TAG, query=EventQuery, responses={200: EventPage}, errors=(CursorInvalid,))
+    def list_events(self, caller: Caller, query: EventQuery) -> Document:
         """Read the log of what happened
 
         CloudEvents, oldest first, each with its status. An empty page means that there is nothing
-        more yet: the same cursor goes on later. No event is ever skipped.
+        more yet: the same cursor goes on later. No event is ever skipped. With `order=newest` it
+        goes backwards, to the first one, and `wallet_id` narrows it to one wallet.
         """
-        page = caller.store.events(PageRequest(query.cursor, query.limit))
+        wanted = PageRequest(query.cursor, query.limit)
+        if query.order is Order.NEWEST:
+            page = caller.store.newest_events(query.wallet_id, wanted)
+        else:
+            page = caller.store.events(wanted)
         return {"items": page.items, "next_cursor": page.next_cursor}
 
     @endpoint(tag=TAG, responses={200: CloudEvent}, errors=(EventNotFound,))

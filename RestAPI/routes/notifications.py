@@ -9,12 +9,12 @@ from flask import Response, request
 
 from RestAPI.caller import Caller
 from RestAPI.endpoint import endpoint
+from RestAPI.schemas.fields import Order
 from RestAPI.schemas.notifications import (
     Marked,
     Notification,
     NotificationPage,
     NotificationQuery,
-    Order,
     ReadAll,
     ReadMark,
     StreamQuery,

@@ -1,4 +1,4 @@
-"""What lies outside the API: health, metrics, the console and the documentation's page."""
+"""What lies outside the API: health, metrics, the pages of the console, the shop and the docs."""
 
 from __future__ import annotations
 
@@ -80,6 +80,7 @@ class PageRoutes:
     def __init__(self, document: bytes) -> None:
         self._document = document
         self._console = (STATIC_FOLDER / "console.html").read_bytes()
+        self._shop = (STATIC_FOLDER / "shop.html").read_bytes()
         self._docs = (STATIC_FOLDER / "docs.html").read_bytes()
         self._asyncapi = (STATIC_FOLDER / "asyncapi.yaml").read_bytes()
 
@@ -94,6 +95,10 @@ class PageRoutes:
     def console(self) -> Response:
         """The console."""
         return Response(self._console, content_type=HTML_TYPE)
+
+    def shop(self) -> Response:
+        """The shop."""
+        return Response(self._shop, content_type=HTML_TYPE)
 
     def docs(self) -> Response:
         """The documentation, in Swagger UI."""

@@ -20,6 +20,7 @@ from RestAPI.schemas.shop import (
     ItemToBuy,
     LogIn,
     PriceChange,
+    PriceList,
     ShopItem,
     ShopItemList,
     Token,
@@ -42,6 +43,7 @@ from WalletCore.store import IdempotencyKey, Outcome
 
 AUTH_PATH: Final = "/api/auth"
 INFO_PATH: Final = "/api/info"
+PRICES_PATH: Final = "/api/items"
 SEND_PATH: Final = "/api/sendCoin"
 BUY_PATH: Final = "/api/buy/<string:item>"
 ITEMS_PATH: Final = "/api/v1/shop/items"
@@ -98,6 +100,16 @@ class ShopRoutes:
             return caller.store.shop.info(caller.wallet_id)
         except WalletNotFound:
             raise _nobody() from None
+
+    @endpoint(tag=TAG, shop=True, responses={200: PriceList})
+    def get_prices(self, caller: Customer) -> Document:
+        """Read what there is to buy, and what it costs
+
+        In the order of the names. A price may change at any moment: a purchase costs what it costs
+        then.
+        """
+        items = caller.store.shop.items()
+        return {"items": [{"type": item.name, "price": item.price} for item in items]}
 
     @endpoint(
         tag=TAG,

@@ -5,14 +5,17 @@ https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Literal, Self, TypeAlias
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
 from RestAPI.schemas.fields import (
     Answer,
+    GivenId,
     Instant,
     NextCursor,
+    Order,
+    PageQuery,
     SomeLongText,
     SomeText,
     Strict,
@@ -23,6 +26,25 @@ from RestAPI.schemas.operations import Operation
 from RestAPI.schemas.wallets import Wallet
 from WalletCore.domain.events import EventType
 from WalletCore.domain.model import MessageStatus
+
+
+class EventQuery(PageQuery):
+    """Which part of the log, in which direction."""
+
+    order: Order = Field(
+        Order.OLDEST,
+        description="oldest: as it was committed, none skipped; the same cursor finds what comes "
+        "later. newest: backwards, to the first one.",
+    )
+    wallet_id: GivenId | None = Field(
+        None, description="Only those of this wallet; with order=newest."
+    )
+
+    @model_validator(mode="after")
+    def _only_backwards(self) -> Self:
+        if self.wallet_id is not None and self.order is not Order.NEWEST:
+            raise ValueError("wallet_id can be asked for with order=newest only")
+        return self
 
 
 class MessageData(Answer):
@@ -94,11 +116,12 @@ class CloudEvent(Answer):
 
 
 class EventPage(Answer):
-    """A part of the log, oldest first."""
+    """A part of the log."""
 
     items: list[CloudEvent]
-    next_cursor: NextCursor = Field(
-        description="Where to go on, at the end too: the same cursor finds what comes later."
+    next_cursor: NextCursor | None = Field(
+        description="Where to go on, at the end too: the same cursor finds what comes later. With "
+        "order=newest it is null at the end."
     )
 
 

@@ -153,6 +153,31 @@ PROFILE_EXAMPLE: Final[Document] = {
     ],
 }
 
+STATUS_EXAMPLE: Final[Document] = {
+    "at": "2026-01-31T12:00:00.000000Z",
+    "parts": [
+        {"name": "database", "state": "up", "detail": "PostgreSQL 17.2"},
+        {"name": "cache", "state": "none", "detail": "none is configured (COFFER_REDIS_URL)"},
+        {"name": "broker", "state": "up", "detail": "RabbitMQ: 0 messages wait, 0 are dead"},
+        {"name": "relay", "state": "up", "detail": "one leads, 1 stand by"},
+        {"name": "worker", "state": "up", "detail": "2: consuming"},
+    ],
+    "lag": {"events": 3, "seconds": 0.018, "of_newest": 10_000},
+    "requests": {
+        "count": 1200,
+        "failed": 0,
+        "seconds": {
+            "count": 1200,
+            "sum": 4.8,
+            "buckets": [{"le": "0.005", "count": 1150}, {"le": "+Inf", "count": 1200}],
+        },
+    },
+    "operations": {"entries": 1500},
+    "queue": 4,
+    "batches": {"count": 300, "commands": 1100},
+    "hot_wallets": [{"wallet_id": WALLET_EXAMPLE["id"], "events": 90}],
+}
+
 ANSWER_EXAMPLES: Final[dict[str, Document]] = {
     "Wallet": WALLET_EXAMPLE,
     "WalletPage": {"items": [WALLET_EXAMPLE], "next_cursor": None},
@@ -165,6 +190,7 @@ ANSWER_EXAMPLES: Final[dict[str, Document]] = {
     "NotificationPage": {"items": [NOTIFICATION_EXAMPLE], "next_cursor": None},
     "Marked": {"read": 3},
     "ProfileFile": PROFILE_EXAMPLE,
+    "Status": STATUS_EXAMPLE,
     "Pong": {"ping": "pong"},
     "Liveness": {"status": "alive"},
     "Readiness": {"status": "not ready", "missing": ["database"]},
@@ -172,6 +198,7 @@ ANSWER_EXAMPLES: Final[dict[str, Document]] = {
 """By the name of the model that they are examples of, where no case of ``tests_data`` gives one."""
 
 TEXT_EXAMPLES: Final[dict[str, str]] = {
+    "image/svg+xml": '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1200 80"></svg>',
     "text/event-stream": "retry: 2000\nid: MDE4OTBhNWQtYWM5Ng\n\n"
     "id: MDE4OTBhNjItNDBiNw\nevent: notification\n"
     f"data: {orjson.dumps(NOTIFICATION_EXAMPLE).decode()}\n\n",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
+from enum import StrEnum
 from typing import Annotated, Any, Final, TypeAlias
 from uuid import UUID
 
@@ -193,6 +194,13 @@ Instant: TypeAlias = Annotated[
 NextCursor: TypeAlias = Annotated[
     str, Field(max_length=MAX_CURSOR_CHARACTERS, pattern=CURSOR_PATTERN)
 ]
+
+
+class Order(StrEnum):
+    """In which order something is listed."""
+
+    NEWEST = "newest"
+    OLDEST = "oldest"
 
 
 class PageQuery(Strict):

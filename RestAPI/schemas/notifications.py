@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from uuid import UUID
 
 from pydantic import ConfigDict, Field
@@ -15,6 +14,7 @@ from RestAPI.schemas.fields import (
     GivenId,
     Instant,
     NextCursor,
+    Order,
     PageQuery,
     SomeText,
     Strict,
@@ -22,13 +22,6 @@ from RestAPI.schemas.fields import (
 )
 from WalletCore.domain.events import EventType
 from WalletCore.inbox import NotificationFilter
-
-
-class Order(StrEnum):
-    """In which order notifications are listed."""
-
-    NEWEST = "newest"
-    OLDEST = "oldest"
 
 
 class NotificationQuery(PageQuery):

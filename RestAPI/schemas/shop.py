@@ -92,6 +92,19 @@ class Info(Answer):
     coinHistory: CoinHistory  # noqa: N815 - published
 
 
+class Priced(Answer):
+    """An item that there is to buy."""
+
+    type: str
+    price: int = Field(ge=1, description="A whole number of coins.")
+
+
+class PriceList(Answer):
+    """What there is to buy."""
+
+    items: list[Priced]
+
+
 class Gift(Strict):
     """Coins for somebody else."""
 

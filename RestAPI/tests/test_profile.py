@@ -413,8 +413,8 @@ def test_the_command_says_what_is_wrong(tmp_path: Path) -> None:
     binary.write_bytes(b"\xff\x00")
     for arguments, variables, words in (
         (["1", away], {}, "does not answer (ConnectionRefusedError). Is it running"),
-        (["1", "--url=ftp://x"], {}, "--url is the address of a service"),
-        (["1", "--url=http://user:secret@x"], {}, "--url is the address of a service"),
+        (["1", "--url=ftp://x"], {}, "--url must be such as"),
+        (["1", "--url=http://user:secret@x"], {}, "--url must be such as"),
         (["1", away, f"--key-file={empty}"], {}, "is empty; it should hold a key"),
         (["1", away, f"--key-file={binary}"], {}, "No key can be read from"),
         (["1", away], {"COFFER_KEY": "two words"}, "is no key"),

@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 
 STATIC = Path(__file__).resolve().parents[1] / "static"
 VENDOR = STATIC / "vendor"
-PAGES = {"/": STATIC / "console.html", "/docs": STATIC / "docs.html"}
+PAGES = {"/": STATIC / "console.html", "/docs": STATIC / "docs.html", "/shop": STATIC / "shop.html"}
 
 
 def test_vendored_files_are_those_that_were_checked_in() -> None:

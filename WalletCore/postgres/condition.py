@@ -12,6 +12,7 @@ from WalletCore.condition import (
     HOT_SECONDS,
     MAX_HOT_EVENTS,
     MAX_HOT_WALLETS,
+    START_WORKER,
     Condition,
     HotWallet,
     Lag,
@@ -19,8 +20,6 @@ from WalletCore.condition import (
     State,
 )
 from WalletCore.postgres.leadership import lock_name
-
-START_WORKER: Final = "python -m NotificationWorker"
 
 _MILLISECONDS: Final = 1000
 _UUID7_RANDOM_BITS: Final = 80

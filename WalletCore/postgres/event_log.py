@@ -22,6 +22,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
+from uuid import UUID
 
 from sqlalchemy import Connection, TextClause, text
 
@@ -101,6 +102,19 @@ WITH_STATUS = text(
 )
 """For readers: the event, whether the worker has recorded it, the status that was set by hand."""
 
+_NEWEST = (
+    "SELECT e.{place}, e.body, {recorded}, "
+    "(SELECT m.status FROM coffer.messages m WHERE m.id = e.id) "
+    "FROM coffer.events e WHERE {of} e.{place} < :before ORDER BY e.{place} DESC LIMIT :rows"
+)
+NEWEST = text(_NEWEST.format(place="position", recorded=_RECORDED, of=""))
+"""The same backwards, of the whole log by its positions ..."""
+
+NEWEST_OF_WALLET = text(
+    _NEWEST.format(place="seq", recorded=_RECORDED, of="e.wallet_id = :wallet_id AND")
+)
+"""... or of one wallet by what its own events count."""
+
 TO_ANNOUNCE = text(f"{_TO_ANNOUNCE}{_OF_WINDOW}{_IN_ORDER}")
 """For whoever passes the events on."""
 
@@ -156,6 +170,16 @@ def read_log(
         connection, window, rows, WITH_STATUS, max_snapshot_characters=MAX_SNAPSHOT_CHARACTERS
     )
     return found, encode_cursor(LISTING, window.encode(), origin)
+
+
+def read_newest(
+    connection: Connection, wallet_id: UUID | None, before: int, rows: int
+) -> Sequence[Sequence[Any]]:
+    """Up to ``rows`` rows, newest first, below the place ``before``: of all or of one wallet."""
+    wanted = {"before": before, "rows": rows}
+    if wallet_id is None:
+        return connection.execute(NEWEST, wanted).all()
+    return connection.execute(NEWEST_OF_WALLET, {**wanted, "wallet_id": wallet_id}).all()
 
 
 def read_windows(

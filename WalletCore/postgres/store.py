@@ -50,12 +50,13 @@ from WalletCore.domain.origin import SERVICE, Origin
 from WalletCore.domain.reversal_rules import operation_not_found
 from WalletCore.domain.working_set import wallet_not_found
 from WalletCore.expirer import HoldExpirer
+from WalletCore.newest_events import newest_page, place_before
 from WalletCore.paging import Page, PageRequest
 from WalletCore.postgres import queries
 from WalletCore.postgres.condition import read_condition
 from WalletCore.postgres.connect import read_engine
 from WalletCore.postgres.currencies import StoredCurrencies
-from WalletCore.postgres.event_log import read_log
+from WalletCore.postgres.event_log import read_log, read_newest
 from WalletCore.postgres.keys import PostgresKeys
 from WalletCore.postgres.locking import entry_of_row, hold_of_row, wallet_of_row
 from WalletCore.postgres.notifications import PostgresNotifications
@@ -281,6 +282,16 @@ class PostgresStore:
             for _, body, recorded, status in rows
         ]
         return Page(items, cursor)
+
+    def newest_events(self, wallet_id: UUID | None, page: PageRequest) -> Page:
+        """See Store."""
+        before = place_before(wallet_id, page.cursor)
+        found = self._read(lambda c: read_newest(c, wallet_id, before, page.limit + 1))
+        rows = [
+            (place, event_document(orjson.loads(body), recorded=recorded, status=status))
+            for place, body, recorded, status in found
+        ]
+        return newest_page(wallet_id, rows, page.limit)
 
     def trial_balance(self) -> Document:
         """See Store. One at a time on the whole database, because it reads every entry."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Locator, Page
+
 from RestAPI.tests.browser.conftest import OpenPage
 from RestAPI.tests.browser.service import Service
 
