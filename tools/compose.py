@@ -51,7 +51,9 @@ def main(command: str, services: list[str]) -> int:
     build = [] if command == "infra" else ["--build"]
     if code := run([*compose, "up", "--detach", *build, *wanted]):
         return code
-    if code := wait_and_tell(compose, wanted or asked(compose, "config", "--services")):
+    # docker-compose 1.29 names those of profiles as well, which nobody has started.
+    started = [name for name in asked(compose, "config", "--services") if name not in WATCHERS]
+    if code := wait_and_tell(compose, wanted or started):
         return code
     if command == "infra":
         print("Ready. The settings to use them, but for the passwords, which are in .env:")

@@ -415,9 +415,9 @@ def test_the_command_says_what_is_wrong(tmp_path: Path) -> None:
         (["1", away], {}, "does not answer (ConnectionRefusedError). Is it running"),
         (["1", "--url=ftp://x"], {}, "--url must be such as"),
         (["1", "--url=http://user:secret@x"], {}, "--url must be such as"),
-        (["1", away, f"--key-file={empty}"], {}, "is empty; it should hold a key"),
-        (["1", away, f"--key-file={binary}"], {}, "No key can be read from"),
-        (["1", away], {"COFFER_KEY": "two words"}, "is no key"),
+        (["1", away, f"--key-file={empty}"], {}, "empty holds no key"),
+        (["1", away, f"--key-file={binary}"], {}, "cannot be read as a key"),
+        (["1", away], {"COFFER_KEY": "two words"}, "COFFER_KEY holds no key"),
         ([str(MIN_PROFILE_SECONDS - 1), away], {}, "is not in the range"),
         ([str(MAX_PROFILE_SECONDS + 1), away], {}, "is not in the range"),
     ):

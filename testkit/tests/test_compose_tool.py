@@ -29,7 +29,9 @@ DOCKER = """#!/bin/sh
 echo "$*" >>"$STAND_IN/asked"
 case "$*" in
   "compose version") ;;
-  *"config --services") printf 'web\\n' ;;
+  *"config --services") printf 'web\\nprometheus\\ngrafana\\n' ;;
+  *"--profile observe ps --all --quiet"*) printf 'c1\\n' ;;
+  *"ps --all --quiet prometheus"* | *"ps --all --quiet grafana"*) ;;
   *"ps --all --quiet"*) printf 'c1\\n' ;;
   inspect*) printf 'running 0 healthy\\n' ;;
   *"port web 8000") printf '%s\\n' "$STAND_IN_WEB" ;;
