@@ -51,9 +51,7 @@ def main(command: str, services: list[str]) -> int:
     build = [] if command == "infra" else ["--build"]
     if code := run([*compose, "up", "--detach", *build, *wanted]):
         return code
-    # docker-compose 1.29 names those of profiles as well, which nobody has started.
-    started = [name for name in asked(compose, "config", "--services") if name not in WATCHERS]
-    if code := wait_and_tell(compose, wanted or started):
+    if code := wait_and_tell(compose, wanted or started(compose)):
         return code
     if command == "infra":
         print("Ready. The settings to use them, but for the passwords, which are in .env:")
@@ -65,6 +63,11 @@ def main(command: str, services: list[str]) -> int:
     print("The key that may do everything is COFFER_BOOTSTRAP_KEY in .env; make others with it.")
     print("`make logs` follows its logs, `make down` stops it.")
     return observe(compose) if command == "observe" else 0
+
+
+def started(compose: list[str]) -> list[str]:
+    """The services that `up` starts. docker-compose 1.29 names those of the profile as well."""
+    return [name for name in asked(compose, "config", "--services") if name not in WATCHERS]
 
 
 def observe(compose: list[str]) -> int:

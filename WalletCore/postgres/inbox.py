@@ -59,18 +59,27 @@ class PostgresInbox:
         for notice in notices:
             unique.setdefault(notice.event_id, notice)
         try:
+            columns = _columns(list(unique.values()))
+        except (ValueError, TypeError) as error:
+            raise DataRefused(f"not storable: {type(error).__name__}") from error
+        try:
             with self._connected().running() as pipeline:
                 pipeline.send(statements.BEGIN)
                 pipeline.send(LOCK)
-                recorded = pipeline.send(RECORD, _columns(list(unique.values())))
+                recorded = pipeline.send(RECORD, columns)
                 pipeline.send(statements.COMMIT)
             return {row[0] for row in recorded.rows}
-        except (ValueError, TypeError) as error:
-            self.close()
-            raise DataRefused(f"not storable: {type(error).__name__}") from error
         except psycopg.Error as error:
-            self._roll_back()
-            raise _failure(error) from error
+            failure = _failure(error)
+            if isinstance(failure, DataRefused):
+                self._roll_back()
+            else:
+                # A statement that was prepared before a table changed fails again and again there.
+                self.close()
+            raise failure from error
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Close the connection."""

@@ -25,6 +25,11 @@ from psycopg.pq.abc import PGresult
 
 from WalletCore.postgres.arrays import Array
 
+SILENCE_SECONDS: Final = 60.0
+"""How long the server may send nothing at all. A statement ends after STATEMENT_TIMEOUT_SECONDS and
+TCP notices a broken network; this is for a server that is stopped, and for one behind something
+that keeps the connection alive without it."""
+
 _BINARY: Final = int(Format.BINARY)
 _PLACE: Final = re.compile(r"%s")
 
@@ -52,6 +57,8 @@ class Pipeline:
         """Under which name each statement is prepared on this connection."""
         self._numbers = count()
         self._awaited: list[Answer] = []
+        self._marks = 0
+        """How often the server was told that something ends here, and has not said so itself."""
         self._poll = select.poll()
 
     @contextmanager
@@ -74,8 +81,8 @@ class Pipeline:
             self._finish()
         finally:
             self._awaited.clear()
-            with suppress(psycopg.Error):
-                self._pgconn.exit_pipeline_mode()
+            self._marks = 0
+            self._leave()
 
     def send(self, statement: LiteralString, parameters: Sequence[Array] = ()) -> Answer:
         """Queue a statement with a ``%s`` for each of its parameters. Waits for nothing."""
@@ -92,20 +99,26 @@ class Pipeline:
         return answer
 
     def flush(self) -> None:
-        """Let the server begin with what is queued; waits for nothing. Raises psycopg.Error."""
+        """Let the server begin with what is queued; waits for nothing. Raises psycopg.Error.
+
+        What comes afterwards is tried, too, where this fails, so it belongs into a transaction, in
+        which that does nothing. With a mark, because a server that waits for the next statement
+        without one is not idle: the limit of a transaction's idleness would not hold.
+        """
+        self._mark()
         self._pgconn.flush()
 
     def _finish(self) -> None:
         """Send what is queued and take all answers. Raises psycopg.Error."""
-        self._pgconn.pipeline_sync()
+        self._mark()
         self._send_all()
         failed: PGresult | None = None
+        found: list[tuple[Answer, PGresult]] = []
         try:
             for answer, result in zip(self._awaited, self._results(), strict=True):
                 status = result.status
                 if status == ExecStatus.TUPLES_OK:
-                    self._loading.set_pgresult(result)
-                    answer.rows = self._loading.load_rows(0, result.ntuples, tuple)
+                    found.append((answer, result))
                 elif status != ExecStatus.COMMAND_OK:
                     if answer.prepared_as is not None:
                         del self._names[answer.prepared_as]
@@ -114,8 +127,26 @@ class Pipeline:
             if failed is None:
                 raise
             # The server's last words say more than that it hung up then.
+        # Once all answers are taken: a value that cannot be read must leave none of them behind.
+        for answer, result in found:
+            self._loading.set_pgresult(result)
+            answer.rows = self._loading.load_rows(0, result.ntuples, tuple)
         if failed is not None:
             raise error_from_result(failed, encoding=self._encoding)
+
+    def _mark(self) -> None:
+        self._pgconn.pipeline_sync()
+        self._marks += 1
+
+    def _leave(self) -> None:
+        """End the mode. A connection on which answers are left would give them to the next
+        statements; it ends here instead.
+        """
+        try:
+            self._pgconn.exit_pipeline_mode()
+        except psycopg.Error:
+            # Not by psycopg's close(), after which it would no longer be called broken.
+            self._pgconn.finish()
 
     def _send_all(self) -> None:
         """Hand everything to the kernel, taking in what comes meanwhile: a server whose answers
@@ -125,7 +156,7 @@ class Pipeline:
             self._wait(select.POLLIN | select.POLLOUT)
 
     def _results(self) -> Iterator[PGresult]:
-        """One for each statement, as they come, up to the mark that the server sets at the end.
+        """One for each statement, as they come, up to the last of the marks.
         Raises psycopg.OperationalError when the connection breaks.
         """
         ended = False
@@ -142,7 +173,10 @@ class Pipeline:
                 continue
             ended = False
             if result.status == ExecStatus.PIPELINE_SYNC:
-                return
+                self._marks -= 1
+                if not self._marks:
+                    return
+                continue
             yield result
 
     def _wait(self, for_what: int) -> None:
@@ -150,7 +184,11 @@ class Pipeline:
         if self._pgconn.status == ConnStatus.BAD:
             raise psycopg.OperationalError("the connection is closed")
         self._poll.register(self._pgconn.socket, for_what)
-        if any(found & ~select.POLLOUT for _, found in self._poll.poll()):
+        ready = self._poll.poll(SILENCE_SECONDS * 1000)
+        if not ready:
+            self._pgconn.finish()
+            raise psycopg.OperationalError(f"no answer for {SILENCE_SECONDS:.0f} s")
+        if any(found & ~select.POLLOUT for _, found in ready):
             self._pgconn.consume_input()
 
 

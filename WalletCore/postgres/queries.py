@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ARRAY, ColumnElement, Select, Uuid, and_, bindparam, func, or_, select, text
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    Uuid,
+    and_,
+    any_,
+    bindparam,
+    func,
+    literal,
+    or_,
+    select,
+    text,
+)
 
 from WalletCore.domain.model import TRANSFERS, HoldStatus
 from WalletCore.folding import end_of_prefix, fold
@@ -15,6 +31,10 @@ from WalletCore.store import OperationFilter, WalletFilter
 
 TRIAL_BALANCE_TIMEOUT_SECONDS = 120
 """The trial balance reads every entry; nothing else may take that long."""
+
+MAX_FOUND_WALLETS: Final = 5_000
+"""Up to so many wallets of a search are gathered and put in order; of more a page is met soon on
+the way through all of them."""
 
 WRITABLE = text("SELECT current_setting('transaction_read_only') = 'off'")
 """False on a standby, and where an operator made the database read-only."""
@@ -143,8 +163,23 @@ TRIAL_BALANCE = text(
 """One statement, hence one snapshot: two would differ under load."""
 
 
-def wallets_page(wanted: WalletFilter, after: UUID | None, rows: int) -> Select[Any]:
-    """The wallets that pass the filter, in the order of their ids (the order of creation)."""
+def found_wallets(prefix: str, wallet_id: UUID | None) -> Select[Any]:
+    """The ids of the wallets that a search finds, in any order: MAX_FOUND_WALLETS and one more.
+
+    Without an order the indexes are used, however wrong the planner's guess: with one it walks
+    over all wallets for what is rare.
+    """
+    return select(wallets.c.id).where(_found(prefix, wallet_id)).limit(MAX_FOUND_WALLETS + 1)
+
+
+def wallets_page(
+    wanted: WalletFilter, after: UUID | None, rows: int, found: Sequence[UUID] | None = None
+) -> Select[Any]:
+    """The wallets that pass the filter, in the order of their ids (the order of creation).
+
+    ``found``: all that the search finds. Without it they are met on the way, which is for when
+    there are many.
+    """
     query = select(*_WALLET).order_by(wallets.c.id).limit(rows)
     if wanted.owner is not None:
         query = query.where(wallets.c.owner == wanted.owner)
@@ -152,11 +187,25 @@ def wallets_page(wanted: WalletFilter, after: UUID | None, rows: int) -> Select[
         query = query.where(wallets.c.currency == wanted.currency)
     if wanted.status is not None:
         query = query.where(wallets.c.status == wanted.status.value)
-    if wanted.search is not None:
+    if found is not None:
+        query = query.where(wallets.c.id == any_(literal(list(found), ARRAY(Uuid()))))
+    elif wanted.search is not None:
         query = query.where(_found(wanted.search, wanted.search_id))
     if after is not None:
         query = query.where(wallets.c.id > after)
     return query
+
+
+def read_wallets(
+    connection: Connection, wanted: WalletFilter, after: UUID | None, rows: int
+) -> Sequence[Row[Any]]:
+    """A page of the wallets that pass the filter."""
+    found = None
+    if wanted.search is not None:
+        query = found_wallets(wanted.search, wanted.search_id)
+        ids = connection.execute(query).scalars().all()
+        found = ids if len(ids) <= MAX_FOUND_WALLETS else None
+    return connection.execute(wallets_page(wanted, after, rows, found)).all()
 
 
 def _found(prefix: str, wallet_id: UUID | None) -> ColumnElement[bool]:

@@ -156,8 +156,7 @@ class PostgresStore:
         after = None
         if page.cursor is not None:
             after = decode_id_cursor("wallets", page.cursor)
-        query = queries.wallets_page(wanted, after, page.limit + 1)
-        rows = self._read(lambda connection: connection.execute(query).all())
+        rows = self._read(lambda c: queries.read_wallets(c, wanted, after, page.limit + 1))
         return page_of(
             [wallet_of_row(row, self.currencies) for row in rows],
             page.limit,

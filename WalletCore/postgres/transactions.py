@@ -16,6 +16,7 @@ from typing import Any, Final
 from uuid import UUID
 
 import psycopg
+from psycopg.pq import TransactionStatus
 
 from WalletCore.domain.model import Entry, Event, Wallet
 from WalletCore.domain.working_set import Changes
@@ -87,8 +88,10 @@ class PostgresTransactions:
         except StoreUnavailable:
             # Also where the connection itself works: a session of a server that became read-only,
             # say, has no better days ahead of it.
-            transaction.leave()
-            self.close()
+            try:
+                transaction.leave()
+            finally:
+                self.close()
             raise
         except BaseException:
             self._clean(pipeline, transaction)
@@ -123,16 +126,19 @@ class PostgresTransactions:
         return self._pipeline
 
     def _clean(self, pipeline: Pipeline, transaction: PostgresTransaction) -> None:
-        """Roll back; a connection on which even that fails is thrown away."""
+        """Roll back; a connection on which even that fails, for whatever reason, is thrown away:
+        the next transaction would go on with what is open there, and commit it.
+        """
         try:
             transaction.leave()
             if not pipeline.connection.closed:
                 # Not by psycopg, which takes a ROLLBACK for the end of all prepared statements.
-                with pipeline.running():
+                with suppress(psycopg.Error), pipeline.running():
                     pipeline.send(statements.ROLLBACK)
-        except psycopg.Error:
-            with suppress(psycopg.Error):
-                pipeline.connection.close()
+        finally:
+            if pipeline.connection.pgconn.transaction_status != TransactionStatus.IDLE:
+                with suppress(psycopg.Error):
+                    pipeline.connection.close()
 
 
 class PostgresTransaction:
@@ -193,7 +199,8 @@ class PostgresTransaction:
         """See Transaction. Raises CommitFailure, also for what was appended before."""
         try:
             with self._failures():
-                self._append(entries, events)
+                with _storing():
+                    self._append(entries, events)
                 self._pipeline.flush()
         except _Broken as broken:
             raise StoreUnavailable("the connection broke; nothing was committed") from broken
@@ -201,16 +208,19 @@ class PostgresTransaction:
     def save(self, changes: Changes, remembered: Mapping[tuple[str, str], Remembered]) -> None:
         """Write set-wise what is left and COMMIT, in one round trip. Raises CommitFailure.
 
-        A connection that breaks here leaves the outcome open; it is then asked for.
+        A connection that breaks from COMMIT on leaves the outcome open; it is then asked for.
         """
+        committing = False
         try:
             with self._failures():
-                self._append(changes.entries, changes.events)
-                _write(self._pipeline, changes, remembered)
+                with _storing():
+                    self._append(changes.entries, changes.events)
+                    _write(self._pipeline, changes, remembered)
+                committing = True
                 self._pipeline.send(statements.COMMIT)
                 self._writing.close()
         except _Broken as broken:
-            if not self._was_committed(remembered):
+            if not (committing and self._was_committed(remembered)):
                 raise StoreUnavailable("the connection broke; nothing was committed") from broken
         self.committed = True
 
@@ -227,9 +237,6 @@ class PostgresTransaction:
         """
         try:
             yield
-        except (ValueError, TypeError, struct.error) as error:
-            # A value that has no form in the database; COMMIT was not reached.
-            raise DataRefused(f"not storable: {type(error).__name__}") from error
         except psycopg.Error as error:
             if isinstance(error, psycopg.DataError) or (
                 error.sqlstate is not None and not self._pipeline.connection.broken
@@ -267,6 +274,17 @@ class PostgresTransaction:
 
     def _wallet(self, row: Sequence[Any]) -> Wallet:
         return wallet_of_row(row, self._currencies)
+
+
+@contextmanager
+def _storing() -> Iterator[None]:
+    """Around what is before COMMIT and nothing else: a value may have no form in the database.
+    Raises DataRefused.
+    """
+    try:
+        yield
+    except (ValueError, TypeError, struct.error) as error:
+        raise DataRefused(f"not storable: {type(error).__name__}") from error
 
 
 def _write(

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, LiteralString
 
 import psycopg
 import pytest
 
+from testkit.proxy import Proxy, proxied_url, server_address
+from testkit.waiting import eventually
+from WalletCore.postgres import pipeline as pipelines
 from WalletCore.postgres.arrays import integers, texts
 from WalletCore.postgres.connect import committer_connection
 from WalletCore.postgres.pipeline import Answer, Pipeline
@@ -149,3 +154,106 @@ def test_a_link_that_breaks_in_an_answer_is_an_operational_error(postgres_url: s
         running.send("SELECT repeat('x', 1000000), pg_sleep(0.05) FROM generate_series(1, 1000)")
     timer.join()
     connection.close()
+
+
+# -- What must not stay behind -----------------------------------------------------------------
+
+
+class Interruption(BaseException):
+    """What a signal brings, at any moment."""
+
+
+@contextmanager
+def interrupted_after(seconds: float, error: type[BaseException]) -> Iterator[None]:
+    """Raise ``error`` in this thread, which must be the main one, wherever it is then."""
+
+    def interrupt(*_: object) -> None:
+        raise error
+
+    before = signal.signal(signal.SIGURG, interrupt)
+    timer = threading.Timer(seconds, signal.pthread_kill, (threading.get_ident(), signal.SIGURG))
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.join()
+        signal.signal(signal.SIGURG, before)
+
+
+def test_a_value_that_cannot_be_read_leaves_no_answer_behind(pipeline: Pipeline) -> None:
+    for _ in range(2):
+        with pytest.raises(psycopg.DataError):
+            run(
+                pipeline,
+                [],
+                ("SELECT 'infinity'::timestamptz", None),
+                (ECHO, lambda: integers([1])),
+            )
+        assert echoed(pipeline, 6) == [6]
+
+
+def test_who_is_interrupted_while_waiting_never_gets_the_answers_later(pipeline: Pipeline) -> None:
+    with pytest.raises(Interruption), interrupted_after(0.2, Interruption):
+        run(pipeline, [], ("SELECT pg_sleep(0.5)", None), (ECHO, lambda: integers([1])))
+    assert pipeline.connection.broken
+    with pytest.raises(psycopg.OperationalError):
+        echoed(pipeline, 7)
+
+
+def test_a_server_that_says_nothing_is_not_waited_for_for_ever(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipelines, "SILENCE_SECONDS", 0.3)
+    with Proxy(server_address(postgres_url)) as proxy:
+        pipeline = Pipeline(committer_connection(proxied_url(postgres_url, proxy)))
+        assert echoed(pipeline, 1) == [1]
+        proxy.black_hole()
+        with pytest.raises(psycopg.OperationalError, match="no answer"):
+            echoed(pipeline, 2)
+        assert pipeline.connection.broken
+
+
+# -- What goes ahead ---------------------------------------------------------------------------
+
+
+def test_between_two_parts_the_limit_of_idleness_holds(
+    postgres_url: str, pipeline: Pipeline
+) -> None:
+    """A process that is stopped there keeps its locks no longer than anywhere else."""
+    state = "SELECT state FROM pg_stat_activity WHERE pid = %s"
+    with psycopg.connect(postgres_url, autocommit=True) as other, pipeline.running() as running:
+        running.send("BEGIN")
+        first = running.send(ECHO, (integers([1]),))
+        running.flush()
+        pid = pipeline.connection.info.backend_pid
+        eventually(
+            lambda: other.execute(state, (pid,)).fetchone() == ("idle in transaction",),
+            "the server's waiting",
+        )
+        second = running.send(ECHO, (integers([2]),))
+        running.send("ROLLBACK")
+    assert (first.rows, second.rows) == ([(1,)], [(2,)])
+
+
+def in_two_parts(pipeline: Pipeline, answers: list[Answer]) -> None:
+    """The first of them fails."""
+    with pipeline.running() as running:
+        running.send("BEGIN")
+        running.send("CREATE TABLE must_not_be (id int)")
+        running.send(DIVIDE, (integers([0]),))
+        running.flush()
+        answers.append(running.send(ECHO_TEXTS, (texts(["later"]),)))
+        running.flush()
+        running.send("COMMIT")
+
+
+def test_after_a_part_that_fails_nothing_is_done_in_its_transaction(pipeline: Pipeline) -> None:
+    answers: list[Answer] = []
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        in_two_parts(pipeline, answers)
+    assert [answer.rows for answer in answers] == [()]
+    found = pipeline.connection.execute("SELECT to_regclass('must_not_be')").fetchone()
+    assert found == (None,)
+    with pipeline.running() as running:
+        again = running.send(ECHO_TEXTS, (texts(["b"]),))
+    assert again.rows == [("b",)]

@@ -110,7 +110,8 @@ def test_no_search_reads_all_wallets(fresh_postgres_url: str) -> None:
         connection.execute(FILL.encode())
         connection.execute("VACUUM ANALYZE coffer.wallets")
         for search in ("owner 4711", "OWNER", "wallet 7", "nobody", str(uuid7())):
-            query = queries.wallets_page(WalletFilter(search=search), None, 51)
+            wanted = WalletFilter(search=search)
+            query = queries.found_wallets(search, wanted.search_id)
             written = query.compile(
                 dialect=postgresql.dialect(),  # type: ignore[no-untyped-call]
                 compile_kwargs={"literal_binds": True},
@@ -119,7 +120,37 @@ def test_no_search_reads_all_wallets(fresh_postgres_url: str) -> None:
             row = connection.execute(explain).fetchone()
             assert row is not None
             kinds = {node["Node Type"] for node in nodes(row[0][0]["Plan"])}
+            used = {node.get("Index Name") for node in nodes(row[0][0]["Plan"])} - {None}
             assert "Seq Scan" not in kinds, search
+            assert used >= {"ix_wallets_folded_owner", "ix_wallets_folded_name"}, search
+            # The key alone, but for its own condition, would be a walk over all wallets.
+            walks = [n for n in nodes(row[0][0]["Plan"]) if n.get("Index Name") == "pk_wallets"]
+            assert all("Index Cond" in node for node in walks), search
+
+
+def test_few_and_many_that_are_found_make_the_same_pages(
+    fresh_postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queries, "MAX_FOUND_WALLETS", 3)
+    asked: list[bool] = []
+    page_query = queries.wallets_page
+
+    def wallets_page(*given: Any) -> Any:
+        asked.append(given[3] is not None)
+        return page_query(*given)
+
+    monkeypatch.setattr(queries, "wallets_page", wallets_page)
+    with postgres_store(fresh_postgres_url) as store:  # type: ignore[arg-type]
+        made = [uuid7() for _ in range(7)]
+        for number, wallet_id in enumerate(made):
+            kind = "few" if number < 3 else "many"
+            store.execute(CreateWallet(wallet_id, "USD", owner=f"{kind} {number}", name=None))
+        for search, wanted, gathered in (("few", made[:3], True), ("many", made[3:], False)):
+            found = pages_of(store, WalletFilter(search=search), 2)
+            assert [item["id"] for item in found] == [str(one) for one in wanted]
+            assert set(asked) == {gathered}
+            asked.clear()
+        assert pages_of(store, WalletFilter(search="few", currency="EUR"), 2) == []
 
 
 def test_hot_wallets_are_a_range_of_the_key(fresh_postgres_url: str) -> None:

@@ -38,8 +38,13 @@ export const key = {
  */
 export async function ask(method, path, { query, body, idempotencyKey, signal } = {}) {
   const response = await send(method, path, { query, body, idempotencyKey, signal });
-  const text = await response.text();
-  return text === "" ? null : JSON.parse(text);
+  try {
+    const text = await response.text();
+    return text === "" ? null : JSON.parse(text);
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw away(); // it broke off on the way, or somebody in between has answered
+  }
 }
 
 /** The same for an answer that is read by whoever asks: a download, a stream. */
@@ -59,7 +64,7 @@ export async function send(method, path, { query, body, idempotencyKey, signal, 
     });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Refusal(0, { code: "unreachable", title: "The service does not answer." });
+    throw away();
   }
   if (!response.ok) {
     if (response.status === 401) window.dispatchEvent(new Event(UNAUTHORIZED));
@@ -80,6 +85,10 @@ export function address(path, query = {}) {
   );
   const whole = path.startsWith("/") ? path : `/api/v1/${path}`;
   return given.length ? `${whole}?${new URLSearchParams(given)}` : whole;
+}
+
+function away() {
+  return new Refusal(0, { code: "unreachable", title: "The service does not answer." });
 }
 
 async function refusal(response) {

@@ -17,16 +17,17 @@ const THOUSANDS_DIGITS = 3;
  *
  * Spaces and apostrophes separate thousands and nothing else. Of two kinds of other separators the
  * last is the decimal one, and one that comes twice separates thousands. A single one is the
- * decimal one, but where one to three digits stand before it and three after, and the currency has
- * fewer decimals, it could be either, and is refused: better asked again than a thousand times
- * wrong.
+ * decimal one, but where one to three digits stand before it and three after, it could be either, and
+ * is refused: better asked again than a thousand times wrong. Only where the currency has so many
+ * decimals the decimal sign of the language is taken as one.
  *
  * @param {string} typed
  * @param {number} decimals of the currency
+ * @param {string} language of the page
  * @returns {string} an exact decimal such as "1234.50", to be sent as it is
  * @throws {AmountUnclear}
  */
-export function parseAmount(typed, decimals) {
+export function parseAmount(typed, decimals, language = "en") {
   const spaced = typed
     .replace(SPACES, " ")
     .trim()
@@ -38,7 +39,7 @@ export function parseAmount(typed, decimals) {
   if (!/^\d*(?:[.,]\d+)*[.,]?$/.test(unsigned) || !/\d/.test(unsigned)) {
     throw new AmountUnclear("amount.not_a_number");
   }
-  const [whole, fraction] = splitAtDecimalPoint(unsigned, decimals);
+  const [whole, fraction] = splitAtDecimalPoint(unsigned, decimals, language);
   const digits = whole.replace(/^0+(?=\d)/, "") || "0";
   const kept =
     fraction.replace(/0+$/, "").length > decimals ? fraction : fraction.slice(0, decimals);
@@ -49,8 +50,8 @@ export function parseAmount(typed, decimals) {
 }
 
 /** A lower limit as people type it, with its minus or without: it is 0 or negative. */
-export function parseCreditLimit(typed, decimals) {
-  const amount = parseAmount(typed, decimals).replace(/^-/, "");
+export function parseCreditLimit(typed, decimals, language = "en") {
+  const amount = parseAmount(typed, decimals, language).replace(/^-/, "");
   return isZero(amount) ? "0" : `-${amount}`;
 }
 
@@ -60,7 +61,7 @@ function withoutSpaces(text) {
   return text.replaceAll(" ", "");
 }
 
-function splitAtDecimalPoint(text, decimals) {
+function splitAtDecimalPoint(text, decimals, language) {
   const separators = text.match(/[.,]/g) ?? [];
   const last = separators.at(-1);
   if (last === undefined) return [text, ""];
@@ -74,7 +75,7 @@ function splitAtDecimalPoint(text, decimals) {
     return [groups(head, other), tail];
   }
   const couldBeThousands = /^[1-9]\d{0,2}$/.test(head) && tail.length === THOUSANDS_DIGITS;
-  if (couldBeThousands && decimals < THOUSANDS_DIGITS) {
+  if (couldBeThousands && (decimals < THOUSANDS_DIGITS || last !== signs(language).decimal)) {
     throw new AmountUnclear("amount.ambiguous");
   }
   return [head, tail];
@@ -96,12 +97,22 @@ export function decimalsOf(amount) {
 /** An amount of the server for people of a language, all digits kept: "-1 234,50". */
 export function formatAmount(amount, language) {
   const [whole, fraction] = amount.replace("-", "").split(".");
-  const parts = new Intl.NumberFormat(language).formatToParts(12345.5);
-  const separator = (type, otherwise) =>
-    parts.find((part) => part.type === type)?.value ?? otherwise;
-  const grouped = whole.replace(/\B(?=(\d{3})+$)/g, separator("group", "\u00a0"));
+  const { group, decimal } = signs(language);
+  const grouped = whole.replace(/\B(?=(\d{3})+$)/g, group);
   const sign = amount.startsWith("-") ? "−" : "";
-  return sign + grouped + (fraction ? separator("decimal", ".") + fraction : "");
+  return sign + grouped + (fraction ? decimal + fraction : "");
+}
+
+/** The same as people type it, which parseAmount reads as the same: "-1234,50". */
+export function typeAmount(amount, language) {
+  return amount.replace(".", signs(language).decimal);
+}
+
+/** What separates thousands and decimals in a language. */
+function signs(language) {
+  const parts = new Intl.NumberFormat(language).formatToParts(12345.5);
+  const sign = (type, otherwise) => parts.find((part) => part.type === type)?.value ?? otherwise;
+  return { group: sign("group", "\u00a0"), decimal: sign("decimal", ".") };
 }
 
 /** Whether an amount of the server is zero. */

@@ -78,6 +78,8 @@ async function matching(text, wallet, signal) {
   return items.filter(({ id }) => id !== wallet.id).slice(0, SHOWN_WALLETS);
 }
 
+/** Each part is isolated: text from right to left does not turn round what stands beside it. */
 function describe(wallet) {
-  return [wallet.name, wallet.owner, shortId(wallet.id)].filter(Boolean).join(" · ");
+  const texts = [wallet.name, wallet.owner, shortId(wallet.id)].filter(Boolean);
+  return texts.map((text) => `\u2068${text}\u2069`).join(" · ");
 }

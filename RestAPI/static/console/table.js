@@ -55,15 +55,26 @@ export function row(columns, cells, attributes = {}) {
  *
  * @param {{label: string, columns: object[], path: string, signal: AbortSignal, limit?: number,
  *   draw: (item: object, fresh?: boolean) => Element, nothing: () => (Node | string)}} options
- * @returns {{element: Element, read: (query: object) => Promise<void>, renew: () => Promise<void>}}
- *   `read` begins anew with a query, `renew` puts what has come since on top (newest first)
+ * @returns {{element: Element, read: (query: object) => Promise<void>, renew: () => Promise<void>,
+ *   empty: () => void}}
+ *   `read` begins anew with a query, `renew` puts what has come since on top (newest first), `empty`
+ *   leaves nothing there
  */
 export function endless(options) {
   const list = new EndlessList(options);
-  return { element: list.element, read: (query) => list.read(query), renew: () => list.renew() };
+  return {
+    element: list.element,
+    read: (query) => list.read(query),
+    renew: () => list.renew(),
+    empty: () => list.empty(),
+  };
 }
 
 const PAGE_ITEMS = 50;
+/** How many rows are kept where they come by themselves: those below what is seen are taken out. */
+export const MOST_ROWS = 400;
+/** Two screens below the top of this one nobody reads. */
+const SCREENS_KEPT = 2;
 
 class EndlessList {
   #options;
@@ -76,6 +87,9 @@ class EndlessList {
   #query = {};
   #cursor = null;
   #reading = null; // who reads now: an answer for somebody else comes too late
+  #settled = Promise.resolve(); // when who reads now has done so
+  #passing = false; // rows were taken out at the end: the cursor leads too far
+  #failed = false; // the first page could not be read: nothing is shown
   #renewing = Promise.resolve();
 
   constructor({ limit = PAGE_ITEMS, ...options }) {
@@ -95,11 +109,17 @@ class EndlessList {
     options.signal.addEventListener("abort", () => this.#watcher.disconnect());
   }
 
-  /** Begin anew with a query. Throws a Refusal. */
+  /** Begin anew with a query. Throws a Refusal; rows of another query are gone then. */
   read(query) {
     this.#query = query;
     this.#cursor = null;
     return this.#read({ first: true });
+  }
+
+  /** Take out all that there is, the word about a failure, too. */
+  empty() {
+    this.#clear();
+    fill(this.#state);
   }
 
   /** Put what has come since on top. Throws a Refusal. */
@@ -118,16 +138,23 @@ class EndlessList {
     if (!this.#reading && !this.#more.hidden) await this.#read({ first: false });
   }
 
-  async #read(mine) {
+  #read(mine) {
+    const done = this.#readAs(mine);
+    this.#settled = done.catch(() => {});
+    return done;
+  }
+
+  async #readAs(mine) {
     this.#reading = mine;
     this.element.setAttribute("aria-busy", "true");
     try {
-      const found = await this.#page(this.#cursor);
+      const found = await this.#nextPage(mine);
       if (this.#reading === mine) this.#take(found, mine.first);
     } catch (error) {
       if (this.#options.signal.aborted || this.#reading !== mine) return;
+      if (mine.first) this.#clear();
+      fill(this.#state, this.#trouble(error, mine.first));
       if (mine.first) throw error;
-      fill(this.#state, h("p", { class: "wrong" }, inWords(error)));
     } finally {
       if (this.#reading === mine) {
         this.#reading = null;
@@ -136,14 +163,44 @@ class EndlessList {
     }
   }
 
+  /** The page after the last row. Rows that were taken out are found again from the top on. */
+  async #nextPage(mine) {
+    let from = this.#passing && !mine.first ? null : this.#cursor;
+    for (;;) {
+      const found = await this.#page(from);
+      const items = mine.first ? found.items : found.items.filter(({ id }) => !this.#known.has(id));
+      from = found.next_cursor;
+      if (mine.first || items.length > 0 || from === null || this.#reading !== mine)
+        return { items, next_cursor: from };
+    }
+  }
+
+  /** What is said where a page could not be read; the first one can be asked for again. */
+  #trouble(error, first) {
+    const again = () => this.read(this.#query).catch(() => {}); // it is said here again
+    return [
+      h("p", { class: "wrong" }, error.code ? inWords(error) : t("form.broken")),
+      first && h("button", { type: "button", onclick: again }, t("view.again")),
+    ];
+  }
+
+  #clear() {
+    this.#failed = true;
+    this.#body.replaceChildren();
+    this.#known.clear();
+    this.#table.hidden = true;
+    this.#more.hidden = true;
+  }
+
   #take({ items, next_cursor: next }, first) {
-    const { draw, nothing } = this.#options;
+    const { nothing } = this.#options;
+    this.#passing = false;
     if (first) {
+      this.#failed = false;
       this.#body.replaceChildren();
       this.#known.clear();
     }
-    for (const { id } of items) this.#known.add(id);
-    this.#body.append(...items.map((item) => draw(item)));
+    this.#body.append(...items.map((item) => this.#drawn(item)));
     this.#cursor = next;
     this.#more.hidden = next === null;
     this.#table.hidden = this.#known.size === 0;
@@ -154,16 +211,36 @@ class EndlessList {
   }
 
   async #renew() {
-    if (this.#reading) return;
+    while (this.#reading) await this.#settled;
+    if (this.#failed) return this.read(this.#query);
+    const asked = this.#query;
     const found = await this.#page(null);
-    if (this.#reading) return;
+    while (this.#reading) await this.#settled;
+    if (this.#query !== asked) return; // another query was read meanwhile
     const fresh = found.items.filter(({ id }) => !this.#known.has(id));
     if (fresh.length === 0) return;
     // A whole page of news may have a gap below it.
     if (fresh.length === this.#options.limit) return this.read(this.#query);
-    for (const { id } of fresh) this.#known.add(id);
-    this.#body.prepend(...fresh.map((item) => this.#options.draw(item, true)));
+    this.#body.prepend(...fresh.map((item) => this.#drawn(item, true)));
+    this.#trim();
     this.#table.hidden = false;
     fill(this.#state);
+  }
+  #drawn(item, fresh = undefined) {
+    const element = this.#options.draw(item, fresh);
+    element.dataset.id = item.id;
+    this.#known.add(item.id);
+    return element;
+  }
+
+  #trim() {
+    while (this.#known.size > MOST_ROWS) {
+      const last = this.#body.lastElementChild;
+      if (last.getBoundingClientRect().top < SCREENS_KEPT * innerHeight) return;
+      this.#known.delete(last.dataset.id);
+      last.remove();
+      this.#passing = true;
+      this.#more.hidden = false;
+    }
   }
 }

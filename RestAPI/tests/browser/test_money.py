@@ -34,6 +34,10 @@ READ = [
     ("1.234", 2, AMBIGUOUS),
     ("999.000", 0, AMBIGUOUS),
     ("1.234", 3, "1.234"),
+    ("1,234", 3, AMBIGUOUS),
+    ("1,234.500", 3, "1234.500"),
+    ("12,34", 3, "12.34"),
+    ("1,234", 0, AMBIGUOUS),
     ("0.001", 2, "amount.too_precise"),
     ("1.005", 2, AMBIGUOUS),
     ("10.005", 1, AMBIGUOUS),
@@ -117,6 +121,18 @@ def test_what_is_shown_is_read_again_as_the_same(page: Page) -> None:
     for language in ("en", "ru"):
         shown = call(page, "formatAmount", [(amount, language) for amount in amounts])
         assert call(page, "parseAmount", [(text, 2) for text in shown]) == amounts
+
+
+def test_three_decimals_are_read_by_the_sign_of_the_language(page: Page) -> None:
+    rows = [("1,234", 3, "ru"), ("1.234", 3, "ru"), ("1.234", 3, "en"), ("1,234", 3, "en")]
+    assert call(page, "parseAmount", rows) == ["1.234", AMBIGUOUS, "1.234", AMBIGUOUS]
+
+
+def test_what_stands_in_a_field_is_read_as_the_same(page: Page) -> None:
+    for amount, decimals in (("1234", 0), ("-1234.50", 2), ("1.234", 3), ("999.000", 3)):
+        for language in ("en", "ru"):
+            [shown] = call(page, "typeAmount", [(amount, language)])
+            assert call(page, "parseAmount", [(shown, decimals, language)]) == [amount]
 
 
 def test_decimals_and_zero_are_those_of_the_digits(page: Page) -> None:

@@ -300,7 +300,7 @@ def test_limits_and_the_name(show: OpenPage, service: Service) -> None:
     page = show(wallet["id"])
     page.get_by_role("button", name="Limits").click()
     dialog = page.get_by_role("dialog", name="Limits")
-    expect(dialog.get_by_label("Highest balance")).to_have_value("1,000.00")
+    expect(dialog.get_by_label("Highest balance")).to_have_value("1000.00")
     dialog.get_by_label("Highest balance").fill("10")
     dialog.get_by_role("button", name="Limits").click()
     expect(wrong(dialog, "max_balance")).to_contain_text("50.00 USD")

@@ -57,14 +57,19 @@ export function events({ query, keep, signal }) {
       list.element.hidden = false;
     } catch (error) {
       if (signal.aborted || error.status === 401) throw error;
-      trouble.hidden = false;
+      trouble.hidden = error.status !== 403;
       list.element.hidden = error.status === 403;
-      fill(trouble, error.status === 403 ? t("ledger.events_not_yours") : inWords(error));
+      if (error.status === 403) list.empty();
+      // Anything else the list says itself.
+      if (error.status === 403) fill(trouble, t("ledger.events_not_yours"));
     }
   }
   async function renew() {
     if (!trouble.hidden || (filter.value() && !WALLET_ID.test(filter.value()))) return;
     await list.renew();
+    for (const [id, place] of waiting) {
+      if (list.element.isConnected && !place.isConnected) waiting.delete(id); // its row is gone
+    }
     await Promise.all([...waiting].slice(-MOST_LOOKED_AT).map(([id, place]) => lookAt(id, place)));
   }
   async function lookAt(id, place) {

@@ -41,8 +41,9 @@ export async function show({ may, query, keep, signal }) {
     if (markAll.hasAttribute("aria-disabled")) return;
     markAll.setAttribute("aria-disabled", "true");
     try {
-      const { read } = await ask("POST", "notifications/read-all", { body: filters.values(), signal });
-      list.markAll();
+      const { read } = await list.markAll(
+        ask("POST", "notifications/read-all", { body: filters.values(), signal }),
+      );
       await unread.read(filters.values());
       say(t("live.marked", { count: read }));
     } catch (error) {
@@ -79,6 +80,16 @@ export async function show({ may, query, keep, signal }) {
       },
     }).catch((error) => !mine.aborted && state.trouble(error));
   }
+  /** After another filter: what cannot be read now is tried again. */
+  function beginAnew() {
+    begin().catch((error) => {
+      if (signal.aborted) return;
+      const mine = following.signal;
+      state.trouble(error);
+      const passes = error.status === 0 || error.status === 429 || error.status >= 500;
+      if (passes) setTimeout(() => mine.aborted || beginAnew(), CATCH_UP_AGAIN_MILLISECONDS);
+    });
+  }
   async function catchUp(wanted, mine) {
     try {
       await list.renew();
@@ -91,7 +102,7 @@ export async function show({ may, query, keep, signal }) {
   }
 
   signal.addEventListener("abort", () => following.abort());
-  filters.onchange(() => begin().catch((error) => !signal.aborted && state.trouble(error)));
+  filters.onchange(beginAnew);
   await begin();
   unread.keepUp(() => filters.values());
   return [
@@ -133,7 +144,9 @@ function filterForm(query) {
     const said = wallet.querySelector(".wrong");
     fill(said, text);
     said.hidden = text === "";
-    wallet.querySelector("input").toggleAttribute("aria-invalid", text !== "");
+    const input = wallet.querySelector("input");
+    if (text) input.setAttribute("aria-invalid", "true");
+    else input.removeAttribute("aria-invalid");
   };
   const onchange = (act) => {
     let timer;
@@ -193,7 +206,7 @@ function unreadCount(signal) {
   };
   const add = (change) => {
     wanted += 1;
-    number = Math.max(0, number + change);
+    if (!more) number = Math.max(0, number + change); // of more than are counted nothing is known
     draw();
   };
   /** Others mark some as read, too. */

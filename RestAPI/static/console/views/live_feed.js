@@ -16,13 +16,13 @@ const PASSING_PAGE_ITEMS = 200;
  * The feed. `draw(item, fresh)` gives `{element, marked()}` of a notification.
  *
  * @returns {{element: Element, read: (query: object) => Promise<void>, renew: () => Promise<void>,
- *   add: (item: object) => boolean, markAll: () => void}}
+ *   add: (item: object) => boolean, markAll: <T>(marking: Promise<T>) => Promise<T>}}
  *   `add` puts what came on top and tells whether it is new; `renew` adds what the newest page has beside
  */
 export function feed({ draw, nothing, signal }) {
   const body = h("ol", { class: "feed", "aria-label": t("live.list") });
   const more = h("button", { type: "button", class: "more", hidden: true, onclick: () => readOn() }, t("list.more"));
-  const back = h("button", { type: "button", class: "more newest", hidden: true, onclick: () => read(query) }, t("live.newest"));
+  const back = h("button", { type: "button", class: "more newest", hidden: true, onclick: toNewest }, t("live.newest"));
   const said = h("div", { class: "list-state", role: "status" });
   const element = h("div", { class: "list" }, back, body, said, more);
   const rows = new Map(); // by id; the Map's order is not that of the page
@@ -55,6 +55,10 @@ export function feed({ draw, nothing, signal }) {
 
   function add(item) {
     if (rows.has(item.id)) return false;
+    if (reading?.came) {
+      reading.came.push(item); // the rows of now are about to go
+      return true;
+    }
     if (away) {
       back.hidden = false;
       return true;
@@ -67,6 +71,13 @@ export function feed({ draw, nothing, signal }) {
       more.hidden = false;
     }
     return true;
+  }
+
+  const trouble = (error) =>
+    fill(said, h("p", { class: "wrong" }, error.code ? inWords(error) : t("form.broken")));
+
+  function toNewest() {
+    read(query).catch((error) => !signal.aborted && trouble(error));
   }
 
   async function readOn() {
@@ -85,7 +96,7 @@ export function feed({ draw, nothing, signal }) {
       } while (cursor !== null && found.items.every(({ id }) => rows.has(id)));
       append(found.items);
     } catch (error) {
-      if (!signal.aborted && reading === mine) fill(said, h("p", { class: "wrong" }, error.code ? inWords(error) : t("form.broken")));
+      if (!signal.aborted && reading === mine) trouble(error);
     } finally {
       if (reading === mine) reading = null;
     }
@@ -105,8 +116,18 @@ export function feed({ draw, nothing, signal }) {
     watcher.observe(more);
   }
 
+  /** Rows of another query must not stand there as if they were of this one. */
+  function empty(wanted) {
+    query = wanted;
+    cursor = null;
+    more.hidden = true;
+    back.hidden = true;
+    for (const row of [...body.children]) remove(row);
+    fill(said);
+  }
+
   async function read(wanted) {
-    const mine = (reading = {});
+    const mine = (reading = { came: reading?.came && wanted === query ? reading.came : [] });
     try {
       const found = await page("notifications", { ...wanted, limit: PAGE_ITEMS }, signal);
       if (reading !== mine) return;
@@ -117,8 +138,14 @@ export function feed({ draw, nothing, signal }) {
       back.hidden = true;
       cursor = found.next_cursor;
       append(found.items);
+    } catch (error) {
+      if (reading === mine && wanted !== query) empty(wanted);
+      throw error;
     } finally {
-      if (reading === mine) reading = null;
+      if (reading === mine) {
+        reading = null;
+        if (query === wanted) mine.came.forEach(add);
+      }
     }
   }
 
@@ -133,6 +160,12 @@ export function feed({ draw, nothing, signal }) {
     for (const item of fresh.reverse()) add(item);
   }
 
-  const markAll = () => rows.forEach((drawn) => drawn.marked());
+  /** Mark those that are there now as read, once `marking` is done; what comes meanwhile is not. */
+  async function markAll(marking) {
+    const shown = [...rows.values()];
+    const answer = await marking;
+    for (const drawn of shown) drawn.marked();
+    return answer;
+  }
   return { element, read, renew, add, markAll };
 }

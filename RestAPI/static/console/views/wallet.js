@@ -21,26 +21,40 @@ const LEAST_IDLE_MILLISECONDS = 1000;
 /** Show the wallet with an id. */
 export async function show({ access, may, signal }, id) {
   const path = `wallets/${encodeURIComponent(id)}`;
-  // What the parts of the view share: `wallet` is the newest state, `refresh` reads everything
-  // anew.
-  const shared = { access, may, signal, path, wallet: await ask("GET", path, { signal }), refresh };
+  // What the parts of the view share: `wallet` is the newest state. `refresh` reads everything anew
+  // and never throws: what was done is done, whether or not it can be shown at once.
+  const shared = {
+    access,
+    may,
+    signal,
+    path,
+    wallet: await ask("GET", path, { signal }),
+    refresh: () => refresh().catch(() => {}),
+  };
   const parts = [head(shared), actions(shared), holds(shared), balances(shared), history(shared)];
+  let shownVersion = shared.wallet.version;
   let refreshing = Promise.resolve();
+  let next = null; // the refresh that has not begun: whoever asks meanwhile shares it
 
   function refresh() {
-    refreshing = refreshing.then(readAnew, readAnew);
-    return refreshing;
+    const now = () => {
+      next = null;
+      return readAnew();
+    };
+    next ??= refreshing = refreshing.then(now, now);
+    return next;
   }
 
   async function readAnew() {
     const wallet = await ask("GET", path, { signal });
-    if (wallet.version === shared.wallet.version) return;
+    if (wallet.version === shownVersion) return;
     shared.wallet = wallet;
     await Promise.all(parts.map((part) => part.renew()));
+    shownVersion = wallet.version; // not before: a part that failed is drawn the next time
   }
 
   await Promise.all(parts.map((part) => part.renew()));
-  keepUp(refresh, shared.wallet.id, signal);
+  keepUp(shared.refresh, shared.wallet.id, signal);
   const [top, doing, held, drawn, past] = parts.map((part) => part.element);
   return [
     h("a", { class: "back", href: "#/wallets" }, t("wallet.back")),
@@ -56,14 +70,13 @@ export async function show({ access, may, signal }, id) {
 
 /** Look anew whenever something is told of the wallet, and now and then in case nobody tells. */
 function keepUp(refresh, walletId, signal) {
-  const look = () => refresh().catch(() => {}); // the next look finds out more
   follow({
     query: { wallet_id: walletId },
-    onitem: look,
-    onstate: (state) => state === "stream" && look(),
+    onitem: refresh,
+    onstate: (state) => state === "stream" && refresh(),
     signal,
   }).catch(() => {}); // a key that is refused goes back to the question by itself
-  const timer = setInterval(() => document.hidden || look(), LOOK_AGAIN_MILLISECONDS);
+  const timer = setInterval(() => document.hidden || refresh(), LOOK_AGAIN_MILLISECONDS);
   signal.addEventListener("abort", () => clearInterval(timer));
 }
 
@@ -116,10 +129,11 @@ function figuresOf(wallet) {
 }
 
 function idLine(id) {
-  const copy = async () => {
-    await navigator.clipboard.writeText(id);
-    say(t("wallet.copied"));
-  };
+  const copy = () =>
+    navigator.clipboard.writeText(id).then(
+      () => say(t("wallet.copied")),
+      () => {}, // the browser's user has said no
+    );
   return h(
     "p",
     { class: "id-line" },

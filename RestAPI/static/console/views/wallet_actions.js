@@ -3,7 +3,7 @@
 import { ask } from "/static/console/api.js";
 import { fill, h } from "/static/console/dom.js";
 import { FieldWrong, amountField, choice, field, form, reading } from "/static/console/form.js";
-import { t } from "/static/console/i18n.js";
+import { language, t } from "/static/console/i18n.js";
 import { decimalsOf, parseAmount } from "/static/console/money.js";
 import { moneyText } from "/static/console/parts.js";
 import { walletPicker } from "/static/console/picker.js";
@@ -74,7 +74,7 @@ export function said(typed) {
 }
 
 function typedAmount(typed, { wallet }) {
-  return reading("amount", () => parseAmount(typed.amount, decimalsOf(wallet.balance)));
+  return reading("amount", () => parseAmount(typed.amount, decimalsOf(wallet.balance), language()));
 }
 
 function operation(kind) {
@@ -104,10 +104,10 @@ function transfer(shared) {
         amount: typedAmount(typed, shared),
         ...said(typed),
       };
-      await ask("POST", "transfers", { body, idempotencyKey });
+      const { legs } = await ask("POST", "transfers", { body, idempotencyKey });
       await shared.refresh();
       return t("actions.new_balance", {
-        balance: moneyText(shared.wallet.balance, wallet.currency),
+        balance: moneyText(legs[0].source_balance, wallet.currency),
       });
     },
   });

@@ -6,7 +6,7 @@ import { openDialog } from "/static/console/dialog.js";
 import { fill, h } from "/static/console/dom.js";
 import { FieldWrong, amountField, choice, field, form, reading } from "/static/console/form.js";
 import { language, t } from "/static/console/i18n.js";
-import { decimalsOf, formatAmount, parseAmount, parseCreditLimit } from "/static/console/money.js";
+import { decimalsOf, parseAmount, parseCreditLimit, typeAmount } from "/static/console/money.js";
 import { dayAsInstant } from "/static/console/parts.js";
 import { MAX_TEXT_CHARACTERS } from "/static/console/views/wallet_actions.js";
 
@@ -77,7 +77,7 @@ function rename(shared) {
 function limits(shared) {
   const { currency, min_balance: least, max_balance: most } = shared.wallet;
   const decimals = decimalsOf(least);
-  const inWords = (amount) => (amount === null ? "" : formatAmount(amount, language()));
+  const inWords = (amount) => (amount === null ? "" : typeAmount(amount, language()));
   change(shared, {
     name: "limits",
     fields: [
@@ -92,10 +92,10 @@ function limits(shared) {
     ],
     body: (typed) => ({
       min_balance: typed.min_balance.trim()
-        ? reading("min_balance", () => parseCreditLimit(typed.min_balance, decimals))
+        ? reading("min_balance", () => parseCreditLimit(typed.min_balance, decimals, language()))
         : "0",
       max_balance: typed.max_balance.trim()
-        ? reading("max_balance", () => parseAmount(typed.max_balance, decimals))
+        ? reading("max_balance", () => parseAmount(typed.max_balance, decimals, language()))
         : null,
     }),
   });

@@ -5,7 +5,7 @@ import { say } from "/static/console/chrome.js";
 import { openDialog } from "/static/console/dialog.js";
 import { h, spoken } from "/static/console/dom.js";
 import { amountField, choice, field, form, reading, tick } from "/static/console/form.js";
-import { t } from "/static/console/i18n.js";
+import { language, t } from "/static/console/i18n.js";
 import { decimalsOf, parseAmount } from "/static/console/money.js";
 import {
   dayAsInstant,
@@ -53,7 +53,7 @@ export function history(shared) {
     nothing: () => h("p", { class: "nothing" }, t("history.none")),
     signal,
   });
-  const filters = filterForm(() => list.read(filters.values()));
+  const filters = filterForm(() => list.read(filters.values()).catch(() => {})); // the list says it
   const element = h(
     "section",
     { "aria-label": t("history.title") },
@@ -174,7 +174,7 @@ function reverse({ may, signal, refresh }, operation) {
       act: async (typed, idempotencyKey) => {
         const body = {};
         if (typed.amount.trim())
-          body.amount = reading("amount", () => parseAmount(typed.amount, decimalsOf(amount)));
+          body.amount = reading("amount", () => parseAmount(typed.amount, decimalsOf(amount), language()));
         if (typed.reference.trim()) body.reference = typed.reference.trim();
         if (typed.allow_negative) body.allow_negative = true;
         await ask("POST", `operations/${id}/reversal`, { body, idempotencyKey });

@@ -5,7 +5,7 @@ import { say } from "/static/console/chrome.js";
 import { openDialog } from "/static/console/dialog.js";
 import { fill, h } from "/static/console/dom.js";
 import { amountField, form, reading, tick } from "/static/console/form.js";
-import { t } from "/static/console/i18n.js";
+import { language, t } from "/static/console/i18n.js";
 import { decimalsOf, isZero, parseAmount } from "/static/console/money.js";
 import { moment, money, moneyText } from "/static/console/parts.js";
 import { walletPicker } from "/static/console/picker.js";
@@ -96,7 +96,7 @@ function capture(shared, hold) {
       act: async (typed, idempotencyKey) => {
         const body = { final: typed.final === "on", ...said(typed) };
         if (typed.amount.trim()) {
-          body.amount = reading("amount", () => parseAmount(typed.amount, decimalsOf(hold.amount)));
+          body.amount = reading("amount", () => parseAmount(typed.amount, decimalsOf(hold.amount), language()));
         }
         if (typed.target_wallet_id.trim())
           body.target_wallet_id = await picker.resolve(typed.target_wallet_id);

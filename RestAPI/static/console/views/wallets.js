@@ -13,7 +13,7 @@ import {
   inWords,
   reading,
 } from "/static/console/form.js";
-import { t } from "/static/console/i18n.js";
+import { language, t } from "/static/console/i18n.js";
 import { decimalsOf, parseAmount, parseCreditLimit } from "/static/console/money.js";
 import {
   firstDeposit,
@@ -65,7 +65,7 @@ export async function show({ access, may, query, keep, signal }) {
       filters.wrong(inWords(error));
     }
   };
-  filters.onchange(read);
+  filters.onchange(() => read().catch(() => {})); // the list says it
   await read();
   const create = () =>
     openDialog({ title: t("wallets.create"), content: () => createForm(access, may), signal });
@@ -226,7 +226,7 @@ async function creation({ currency, owner, name, min_balance: least, max_balance
   });
   const decimals = decimalsOf(tried.balance);
   if (least?.trim())
-    body.min_balance = reading("min_balance", () => parseCreditLimit(least, decimals));
-  if (most?.trim()) body.max_balance = reading("max_balance", () => parseAmount(most, decimals));
+    body.min_balance = reading("min_balance", () => parseCreditLimit(least, decimals, language()));
+  if (most?.trim()) body.max_balance = reading("max_balance", () => parseAmount(most, decimals, language()));
   return body;
 }
