@@ -140,7 +140,7 @@ def test_few_and_many_that_are_found_make_the_same_pages(
         return page_query(*given)
 
     monkeypatch.setattr(queries, "wallets_page", wallets_page)
-    with postgres_store(fresh_postgres_url) as store:  # type: ignore[arg-type]
+    with postgres_store(fresh_postgres_url) as store:
         made = [uuid7() for _ in range(7)]
         for number, wallet_id in enumerate(made):
             kind = "few" if number < 3 else "many"
