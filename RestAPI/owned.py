@@ -191,8 +191,7 @@ class OwnedStore:
         found = self._store.event(event_id)
         if found.get("userid") != self._owner:
             raise EventNotFound(f"There is no event {event_id} in the log.")
-        # Who works for the owner, and from where, is not the owner's to know.
-        return {name: value for name, value in found.items() if name not in _OF_ACTORS}
+        return _without_actors(found)
 
     def events(self, page: PageRequest) -> Page:  # noqa: ARG002
         """Not for such callers."""
@@ -203,7 +202,8 @@ class OwnedStore:
         if wallet_id is None:
             self._refuse("The log of all wallets")
         self._check(wallet_id)
-        return self._store.newest_events(wallet_id, page)
+        found = self._store.newest_events(wallet_id, page)
+        return replace(found, items=[_without_actors(event) for event in found.items])
 
     def trial_balance(self) -> Document:
         """Not for such callers."""
@@ -273,3 +273,8 @@ class OwnedNotifications:
     def _own(self, wanted: NotificationFilter) -> NotificationFilter:
         check_owner(self._owner, wanted.user_id)
         return replace(wanted, user_id=self._owner)
+
+
+def _without_actors(event: Document) -> Document:
+    """``event`` without who did it, and from where: that is not an owner's to know."""
+    return {name: value for name, value in event.items() if name not in _OF_ACTORS}

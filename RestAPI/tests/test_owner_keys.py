@@ -106,6 +106,11 @@ def test_an_owners_key_does_everything_with_what_is_its_own(world: World) -> Non
     told = world.call("GET", path, key).get_json()
     assert {"actor", "actoraddress", "requestid"}.isdisjoint(told)
     assert world.call("GET", path, BOOTSTRAP).get_json()["actor"].startswith("key:")
+    path = f"{API}/events?order=newest&wallet_id={one}"
+    events = world.call("GET", path, key).get_json()["items"]
+    assert len(events) > 1
+    assert all({"actor", "actoraddress", "requestid"}.isdisjoint(event) for event in events)
+    assert world.call("GET", path, BOOTSTRAP).get_json()["items"][0]["actor"].startswith("key:")
 
 
 def test_the_side_of_a_movement_that_is_ones_own(world: World) -> None:
