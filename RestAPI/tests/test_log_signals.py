@@ -37,6 +37,14 @@ def told(server: Server, level: str) -> int:
     return sum(line["event"] == "log_level" and line["level_now"] == level for line in found)
 
 
+def answers(server: Server) -> bool:
+    """Whether anybody listens."""
+    try:
+        return bool(server.ask("GET", "/ping")[0] == 200)
+    except OSError:
+        return False
+
+
 def pings(server: Server) -> int:
     """How many of some pings, which are logged at DEBUG, are in the log; all processes get some."""
     mark = len(server.log.read_text())
@@ -98,6 +106,8 @@ def test_a_worker_that_comes_later_is_at_the_level_of_the_others(
             ),
             "another worker",
         )
+        # A worker of granian listens for itself: the other one may not have come so far yet.
+        eventually(lambda: answers(server), "an answer")
         eventually(lambda: pings(server) == 20, "all requests in the log")
 
 
