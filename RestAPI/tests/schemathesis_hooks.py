@@ -10,6 +10,7 @@ Only valid data is touched; what it generates to be refused goes out as it is.
 * Metadata has a limit in bytes and in depth; in a query it is JSON.
 * A statement's period has its beginning before its end, and that is at most now.
 * Amounts in a query need a currency.
+* Events of one wallet are listed newest first.
 * A key of an admin is not limited to an owner.
 """
 
@@ -67,6 +68,8 @@ def _narrow_query(query: dict[str, Any], path: str) -> None:
             del query["from"]
         else:
             query["from"] = "2020-01-31T12:00:00Z"
+    if path.endswith("/events") and "wallet_id" in query:
+        query["order"] = "newest"
     if "metadata" in query:
         query["metadata"] = '{"order":"A-1001"}'
     for name in {"min_amount", "max_amount"} & query.keys():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,12 +17,14 @@ from playwright.sync_api import Page, expect
 
 from RestAPI.tests.browser.conftest import PHONE, OpenPage
 from RestAPI.tests.browser.service import Service
+from RestAPI.tests.browser.test_shop import item, log_in
 from testkit.running import RunningService
 from WalletCore.settings import MEMORY_URL
 
 FOLDER_VARIABLE: Final = "COFFER_TEST_SCREENSHOTS"
 MAX_PICTURE_BYTES: Final = 200_000
 MOVE_PAUSE_SECONDS: Final = 0.5
+RATES_MILLISECONDS: Final = 4500
 SCREEN: Final = {"width": 1280, "height": 860}
 
 WALLETS: Final = (
@@ -79,6 +81,25 @@ VIEWS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
 }
 
 
+def enter_the_shop(page: Page) -> None:
+    """Log in, and buy a cup and a pen."""
+    log_in(page, "anna")
+    for bought, left in (("cup", "980"), ("pen", "970")):
+        item(page, bought).get_by_role("button").click()
+        expect(page.locator("main")).to_contain_text(left)
+    page.mouse.move(0, 0)
+
+
+def see_rates(page: Page) -> None:
+    """They come out of two answers, and a line out of three."""
+    expect(page.locator(".figures.rates dd").first).not_to_have_text("—")
+    page.wait_for_timeout(RATES_MILLISECONDS)
+
+
+PREPARED: Final[dict[str, Callable[[Page], None]]] = {"shop": enter_the_shop, "ledger": see_rates}
+"""What is done on a page before its picture is taken."""
+
+
 @pytest.mark.parametrize("name", VIEWS)
 def test_a_picture_is_taken(
     open_page: OpenPage, town: tuple[Service, str], name: str, tmp_path: Path
@@ -89,6 +110,8 @@ def test_a_picture_is_taken(
     expect(page.locator("h1").first).to_be_visible()
     expect(page.locator("[aria-busy]")).to_have_count(0)
     page.wait_for_load_state("load")
+    if name in PREPARED:
+        PREPARED[name](page)
     folder = Path(os.environ.get(FOLDER_VARIABLE, tmp_path))
     picture = folder / f"{name}.png"
     page.screenshot(path=picture)
