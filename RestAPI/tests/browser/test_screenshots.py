@@ -84,9 +84,9 @@ VIEWS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
 def enter_the_shop(page: Page) -> None:
     """Log in, and buy a cup and a pen."""
     log_in(page, "anna")
-    for bought, left in (("cup", "980"), ("pen", "970")):
+    for bought, named in (("cup", "Cup"), ("pen", "Pen")):
         item(page, bought).get_by_role("button").click()
-        expect(page.locator("main")).to_contain_text(left)
+        expect(page.locator(".inventory")).to_contain_text(named)
     page.mouse.move(0, 0)
 
 
