@@ -309,7 +309,7 @@ def _welcome(address: str) -> str:
     return f"""
 Coffer is ready.
 
-  {address}/              start page
+  {address}/              the console; make demo fills an empty one
   {address}/docs          every endpoint, to be tried out
   {address}/openapi.json  the same for machines
 
