@@ -91,10 +91,10 @@ def test_every_step_is_told_and_later_processes_begin_there(stream: Lines) -> No
 
 def test_libraries_never_tell_more_than_what_is_wrong(stream: Lines) -> None:
     log_level.set_level("DEBUG")
-    logging.getLogger("some.library").info("chatter")
-    logging.getLogger("some.library").warning("wrong")
+    logging.getLogger("somebody.else").info("chatter")
+    logging.getLogger("somebody.else").warning("wrong")
     log_level.set_level("ERROR")
-    logging.getLogger("some.library").warning("wrong, but not shown")
+    logging.getLogger("somebody.else").warning("wrong, but not shown")
     assert stream.names() == ["wrong"]
     for server in log_level.SERVER_LOGGERS:
         assert logging.getLogger(server).level == logging.ERROR

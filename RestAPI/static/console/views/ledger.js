@@ -12,7 +12,8 @@ import { events } from "/static/console/views/ledger_events.js";
 import { messageForm } from "/static/console/views/ledger_message.js";
 import { service } from "/static/console/views/ledger_service.js";
 
-const BALANCE_AGAIN_MILLISECONDS = 30_000;
+/** Seldom: the service reads every entry for it. */
+const BALANCE_AGAIN_MILLISECONDS = 300_000;
 
 /** Show the ledger. A part that the key does not reach says so; the others do not mind. */
 export async function show({ access, may, query, keep, signal }) {
